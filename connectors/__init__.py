@@ -1,0 +1,1 @@
+"""Who we talk to: one file is one outside system. Plain arguments in, plain values out; no topics, no agents."""

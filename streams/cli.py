@@ -1,0 +1,5 @@
+"""The command `gridstream`."""
+
+
+def main() -> None:
+    """Run the command line."""
