@@ -1,5 +1,43 @@
-"""The command `gridstream`."""
+"""The command `gridstream`: all subcommands, and how their failures end."""
+
+import importlib.metadata
+import sys
+from typing import Annotated
+
+import typer
+
+from connectors.errors import GridstreamError
+from streams.commands import dead_letters, look, run
+
+cli = typer.Typer(
+    name="gridstream",
+    help="SendGrid, Segment and Amplitude on your own Kafka and ClickHouse.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (run.up, run.ingress, run.worker, look.status, look.sql):
+    cli.command()(command)
+cli.add_typer(look.schema, name="schema")
+cli.add_typer(dead_letters.group, name="dead-letters")
+
+
+@cli.callback(invoke_without_command=True)
+def _root(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        typer.echo(f"gridstream {importlib.metadata.version('gridstream')}")
+        raise typer.Exit
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Exit codes: 0 done, 1 a problem it names, 2 wrong usage."""
+    try:
+        cli()
+    except GridstreamError as error:
+        for line in str(error).splitlines():
+            print(f"gridstream: {line}", file=sys.stderr)  # noqa: T201  this is what it is for
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

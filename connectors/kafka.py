@@ -1,0 +1,264 @@
+"""Kafka: publishing that is safe, topics that are made, positions that can be asked for."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    SaslAuthenticationFailed,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+
+from connectors.errors import Fatal, GridstreamError, Reject, Retry
+
+Headers = list[tuple[str, bytes]]
+
+_NO_HEADERS: Headers = []
+
+_REFUSED = (
+    AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+)
+_BATCH_BYTES = 1 << 20
+_REQUEST_BYTES = 24 << 20
+"""Above the largest record of any topic."""
+_CLOSE_SECONDS = 5
+
+
+class Record(NamedTuple):
+    """What is published: a key (none: any partition), a value, headers."""
+
+    key: bytes | None
+    value: bytes
+    headers: Headers = _NO_HEADERS
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise Kafka's errors as Retry, Reject or Fatal."""
+    try:
+        yield
+    except (KafkaError, TimeoutError) as error:
+        raise _meaning(error) from error
+
+
+def _meaning(error: Exception) -> GridstreamError:
+    text = f"Kafka: {str(error) or type(error).__name__}"
+    if isinstance(error, MessageSizeTooLargeError):
+        return Reject(f"{text}: the record is larger than its topic takes")
+    if isinstance(error, _REFUSED):
+        return Fatal(f"{text}. Check the credentials and what they may do")
+    return Retry(text)
+
+
+class Producer:
+    """Publishes with `acks=all` and idempotence: what is confirmed survives, its own retries do not repeat it.
+
+    Args:
+        bootstrap_servers: comma-separated host:port.
+        linger: milliseconds that single records are gathered.
+    """
+
+    def __init__(self, bootstrap_servers: str, linger: int = 0) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._linger = linger
+        self._producer = self._new()
+        self._replacing = asyncio.Lock()
+
+    def _new(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            enable_idempotence=True,
+            acks="all",
+            compression_type="lz4",
+            linger_ms=self._linger,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=_REQUEST_BYTES,
+        )
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            Retry: Kafka cannot be reached.
+        """
+        with translated():
+            await self._producer.start()
+
+    async def stop(self) -> None:
+        """Send what is buffered, if Kafka takes it soon, and disconnect."""
+        await _close(self._producer)
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has.
+
+        Raises:
+            Retry: Kafka cannot be reached or does not know the topic.
+        """
+        with translated():
+            return len(await self._producer.partitions_for(topic))
+
+    async def ping(self) -> None:
+        """Ask for the cluster's state.
+
+        Raises:
+            Retry: no broker answers.
+        """
+        with translated():
+            await self._producer.client.fetch_all_metadata()
+
+    async def publish(self, topic: str, record: Record) -> None:
+        """Publish one record; returns when all replicas in sync have it.
+
+        Raises:
+            Retry: it was not confirmed. It may still arrive later.
+            Reject: it is larger than the topic takes.
+        """
+        producer = self._producer
+        with translated():
+            try:
+                await producer.send_and_wait(topic, record.value, key=record.key, headers=record.headers)
+            except (MessageSizeTooLargeError, OutOfOrderSequenceNumber):
+                await self._replace(producer)
+                raise
+
+    async def publish_all(self, batches: Mapping[tuple[str, int], Iterable[Record]]) -> None:
+        """Publish many records, by topic and partition; returns when all replicas in sync have all of them.
+
+        Raises:
+            Retry: some were not confirmed. All of them are to be published again.
+            Reject: one is larger than its topic takes.
+        """
+        producer = self._producer
+        with translated():
+            try:
+                sent = [
+                    await producer.send_batch(batch, topic, partition=partition)
+                    for (topic, partition), records in batches.items()
+                    for batch in _packed(producer, records)
+                ]
+                await asyncio.gather(*sent)
+            except (MessageSizeTooLargeError, OutOfOrderSequenceNumber):
+                await self._replace(producer)
+                raise
+
+    async def _replace(self, broken: AIOKafkaProducer) -> None:
+        """Begin anew: after a refused batch Kafka refuses everything that follows it from the same producer."""
+        async with self._replacing:
+            if broken is self._producer:
+                fresh = self._new()
+                await fresh.start()
+                self._producer = fresh
+                await _close(broken)
+
+
+def _packed(producer: AIOKafkaProducer, records: Iterable[Record]) -> Iterator[Any]:
+    batch = producer.create_batch()
+    for key, value, headers in records:
+        while batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            yield batch
+            batch = producer.create_batch()
+    batch.close()
+    yield batch
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    with suppress(TimeoutError, KafkaError):
+        await asyncio.wait_for(producer.stop(), _CLOSE_SECONDS)
+
+
+class Admin:
+    """What is asked of a cluster besides records: topics, offsets, groups. An async context manager.
+
+    Raises:
+        Retry: on entry, where Kafka cannot be reached.
+    """
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+
+    async def __aenter__(self) -> Self:
+        with translated():
+            try:
+                await self._admin.start()
+                await self._consumer.start()
+            except BaseException:
+                await self.__aexit__()
+                raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._consumer.stop()
+        await self._admin.close()
+
+    async def ensure_topics(self, topics: Mapping[str, Mapping[str, str]], partitions: int, copies: int) -> list[str]:
+        """Make the topics that are not there, with their settings.
+
+        Returns:
+            The names of those it made.
+
+        Raises:
+            Retry, Fatal: Kafka would not.
+        """
+        with translated():
+            existing = set(await self._admin.list_topics())
+            new = [
+                NewTopic(name, partitions, copies, topic_configs=dict(settings))
+                for name, settings in topics.items()
+                if name not in existing
+            ]
+            if new:
+                answer = await self._admin.create_topics(new)
+                for _, code, message in answer.topic_errors:
+                    if code and not issubclass(for_code(code), TopicAlreadyExistsError):
+                        raise for_code(code)(message)
+        return [topic.name for topic in new]
+
+    async def offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
+        """The first and the next offset of each partition, by topic and partition. A missing topic has none.
+
+        Raises:
+            Retry: Kafka would not say.
+        """
+        with translated():
+            partitions = [
+                TopicPartition(topic["topic"], partition["partition"])
+                for topic in await self._admin.describe_topics(list(topics))
+                if not issubclass(for_code(topic["error_code"]), UnknownTopicOrPartitionError)
+                for partition in topic["partitions"]
+            ]
+            first = await self._consumer.beginning_offsets(partitions)
+            following = await self._consumer.end_offsets(partitions)
+        return {(tp.topic, tp.partition): (first[tp], following[tp]) for tp in partitions}
+
+    async def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """A consumer group's committed offsets, by topic and partition.
+
+        Raises:
+            Retry: Kafka would not say.
+        """
+        with translated():
+            offsets = await self._admin.list_consumer_group_offsets(group)
+        return {(tp.topic, tp.partition): position.offset for tp, position in offsets.items()}
+
+    async def members(self, group: str) -> int:
+        """How many workers a consumer group has at the moment."""
+        with translated():
+            described = await self._admin.describe_consumer_groups([group])
+        return sum(len(entry[5]) for answer in described for entry in answer.groups)

@@ -1,0 +1,198 @@
+"""Column types: one object says what ClickHouse stores and what the normalizer makes of a JSON value.
+
+DDL and normalizer read the same object, so they cannot disagree.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+
+import orjson
+
+_INT64 = range(-(2**63), 2**63)
+_INTEGER_TEXT = re.compile(r"[+-]?[0-9]{1,19}")
+_NUMBER_TEXT = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_MILLISECONDS_FROM = 10**11
+"""A number this large counts milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973."""
+_CLICKHOUSE_TIME_MS = range(-2_208_988_800_000, 10_413_791_999_999)
+"""What DateTime64 holds: 1900 to 2299."""
+
+
+class UncertainError(ValueError):
+    """A value does not certainly mean anything that its column could hold."""
+
+
+class LostDigitsError(ValueError):
+    """A number may have been an integer of more than 64 bits, which the fast parser rounds to a float."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnType:
+    """What a column holds.
+
+    Attributes:
+        clickhouse: the type in DDL.
+        exact: a JSON value of exactly this Python type is stored as it is.
+        convert: any other value but null. Raises UncertainError where the value does not certainly mean the same.
+    """
+
+    clickhouse: str
+    exact: type | None
+    convert: Callable[[object], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table and where its value comes from.
+
+    Attributes:
+        name: its name in ClickHouse and in Kafka's records.
+        type: what it holds.
+        keys: SendGrid's keys for it, best first; a dot leads into a nested object. Without any, the key is the name.
+            Only a column whose key differs says so: that is how a rename is seen.
+        computed: gridstream makes the value; no key of a payload may set it.
+        default: ClickHouse's expression for a value that the record does not have.
+    """
+
+    name: str
+    type: ColumnType
+    keys: tuple[str, ...] = ()
+    computed: bool = False
+    default: str = ""
+
+    @property
+    def raw_keys(self) -> tuple[str, ...]:
+        """The keys of a payload that this column takes."""
+        return () if self.computed else self.keys or (self.name,)
+
+
+def text(value: object) -> str:
+    """Any JSON value as text: strings as they are, everything else as JSON.
+
+    Raises:
+        LostDigitsError: the value holds a float that may have been a longer integer.
+        TypeError: nested more deeply than JSON can be written.
+    """
+    if type(value) is str:
+        return value
+    _refuse_lost_digits(value)
+    return orjson.dumps(value).decode()
+
+
+def _refuse_lost_digits(value: object) -> None:
+    if type(value) is float:
+        if abs(value) >= 2**63:
+            raise LostDigitsError
+    elif type(value) is dict:
+        for member in value.values():
+            _refuse_lost_digits(member)
+    elif type(value) is list:
+        for member in value:
+            _refuse_lost_digits(member)
+
+
+def milliseconds(value: object) -> int:
+    """A point in time as milliseconds since 1970, from what senders write.
+
+    Seconds or milliseconds, as a number or as text, and ISO 8601 (UTC unless it says otherwise).
+    SendGrid documents seconds; Single Sends were seen with milliseconds as text and `send_at` as a float.
+
+    Raises:
+        UncertainError: it is none of these.
+    """
+    if isinstance(value, str):
+        value = value.strip()
+        if not _NUMBER_TEXT.fullmatch(value):
+            return _iso_milliseconds(value)
+        number = float(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        number = value
+    else:
+        raise UncertainError
+    if not isfinite(number):
+        raise UncertainError
+    return int(number) if abs(number) >= _MILLISECONDS_FROM else round(number * 1000)
+
+
+def _iso_milliseconds(value: str) -> int:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise UncertainError from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def time_text(ms: int) -> str:
+    """Milliseconds since 1970 as ClickHouse and Kafka's records have them: `2026-11-21 12:00:00.000`, in UTC.
+
+    Raises:
+        UncertainError: beyond what DateTime64 can hold.
+    """
+    if ms not in _CLICKHOUSE_TIME_MS:
+        raise UncertainError
+    seconds, rest = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest:03}"
+
+
+def _to_text(value: object) -> str:
+    if isinstance(value, list | dict):
+        raise UncertainError
+    return text(value)
+
+
+def _to_email(value: object) -> str:
+    return _to_text(value).strip().lower()
+
+
+def _to_integer(value: object) -> int:
+    if isinstance(value, str) and not _INTEGER_TEXT.fullmatch(value.strip()):
+        raise UncertainError
+    if isinstance(value, float) and not value.is_integer():
+        raise UncertainError
+    if not isinstance(value, str | float | int):  # a bool is an int: 0 or 1
+        raise UncertainError
+    number = int(value)
+    if number not in _INT64:
+        raise UncertainError
+    return number
+
+
+_FLAGS: dict[object, bool] = {0: False, 1: True, "0": False, "1": True, "false": False, "true": True}
+
+
+def _to_flag(value: object) -> bool:
+    key = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(key, list | dict) or key not in _FLAGS:
+        raise UncertainError
+    return _FLAGS[key]
+
+
+def _to_tags(value: object) -> list[str]:
+    if isinstance(value, list):
+        return [text(member) for member in value]
+    return [_to_text(value)] if value != "" else []
+
+
+def _to_time(value: object) -> str:
+    return time_text(milliseconds(value))
+
+
+TEXT = ColumnType("String", str, _to_text)
+LABEL = ColumnType("LowCardinality(String)", str, _to_text)
+"""Text of few different values."""
+EMAIL = ColumnType("String", None, _to_email)
+"""SendGrid does not distinguish the case of addresses."""
+INTEGER = ColumnType("Int64", None, _to_integer)
+OPTIONAL_INTEGER = ColumnType("Nullable(Int64)", None, _to_integer)
+"""Where 0 is a value of its own and must not stand for "not given"."""
+FLAG = ColumnType("Bool", bool, _to_flag)
+TIME = ColumnType("DateTime64(3, 'UTC')", None, _to_time)
+TAGS = ColumnType("Array(LowCardinality(String))", None, _to_tags)
+ARGS = ColumnType("Map(LowCardinality(String), String)", dict, _to_text)
+"""Key-value pairs of the customer's (ClickHouse's own advice for them is a Map)."""
+UNSIGNED = ColumnType("UInt64", int, _to_integer)
+IDENTITIES = ColumnType("Array(UInt64)", list, _to_tags)

@@ -1,0 +1,82 @@
+"""The statements that make a source's database, from the declared tables."""
+
+from collections.abc import Iterator
+
+from schemas.columns import Column
+from schemas.events import ACTIVITY
+from schemas.tables import EVENT_TABLES, TABLES, Table
+
+_EXACT = "SETTINGS do_not_merge_across_partitions_select_final = 1"
+"""Partitions cannot share identities, so each is made exact by itself, side by side."""
+
+
+def identifier(name: str) -> str:
+    """A name quoted for SQL, whatever characters it has."""
+    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
+    return f"`{escaped}`"
+
+
+def statements(database: str) -> Iterator[str]:
+    """All statements, in order; each may be run again."""
+    yield f"CREATE DATABASE IF NOT EXISTS {identifier(database)}"
+    for table in TABLES:
+        yield create_rows(database, table)
+        yield create_view(database, table)
+    yield create_activity(database)
+
+
+def create_rows(database: str, table: Table) -> str:
+    """The table that holds a table's rows, repeats included."""
+    lines = [_declaration(column) for column in stored_columns(table)]
+    lines += [f"INDEX by_{name} {identifier(name)} TYPE bloom_filter(0.01)" for name in table.searched]
+    body = ",\n    ".join(lines)
+    return (
+        f"CREATE TABLE IF NOT EXISTS {identifier(database)}.{identifier(table.rows)}\n(\n    {body}\n)\n"
+        f"ENGINE = ReplacingMergeTree({identifier(table.version.name)})\n"
+        f"PARTITION BY toYYYYMM({identifier(table.time)})\n"
+        f"ORDER BY ({', '.join(map(identifier, table.identity))})"
+    )
+
+
+def stored_columns(table: Table) -> tuple[Column, ...]:
+    """What a table's rows have: its columns, and the version where that is not one of them."""
+    return table.columns if table.version in table.columns else (*table.columns, table.version)
+
+
+def create_view(database: str, table: Table) -> str:
+    """What people query under the table's name: each identity once, without FINAL in their query."""
+    return (
+        f"CREATE OR REPLACE VIEW {identifier(database)}.{identifier(table.name)} AS\n"
+        f"SELECT {', '.join(_seen(table, column) for column in table.columns)}\n"
+        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL\n{_EXACT}"
+    )
+
+
+def create_activity(database: str) -> str:
+    """The union of all event tables, exact because each of its parts is."""
+    selects = [
+        f"SELECT {', '.join(_seen(table, column) for column in ACTIVITY)}\n"
+        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL\n{_EXACT}"
+        for table in EVENT_TABLES.values()
+    ]
+    return f"CREATE OR REPLACE VIEW {identifier(database)}.activity AS\n" + "\nUNION ALL\n".join(selects)
+
+
+def _declaration(column: Column) -> str:
+    default = f" DEFAULT {column.default}" if column.default else ""
+    return f"{identifier(column.name)} {column.type.clickhouse}{default}"
+
+
+def _seen(table: Table, column: Column) -> str:
+    name = identifier(column.name)
+    if column not in table.columns:
+        return f"defaultValueOfTypeName('{_literal(column.type.clickhouse)}') AS {name}"
+    if column.name == table.time:
+        # Without this ORDER BY the time makes ClickHouse read the parts in order, one thread and no skip index: 5 s
+        # instead of 0.5 s for one person among 20 million rows. Conditions on the time still use the primary key.
+        return f"stored.{name} + toIntervalMillisecond(0) AS {name}"
+    return f"stored.{name} AS {name}"
+
+
+def _literal(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,0 +1,59 @@
+"""Kafka's topics: their names and how they are made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from schemas.events import EVENTS, EventType
+from schemas.tables import DEAD_LETTERS, DELIVERIES, EVENT_TABLES, Table
+
+_MB = 2**20
+_DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic, and the settings it is made with."""
+
+    name: str
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+RAW_MAX_BYTES = 6 * _MB
+"""The largest record of a raw topic: a body at the ingress's limit, with its headers."""
+EVENT_MAX_BYTES = 16 * _MB
+"""The largest record of any other topic: one element of such a body, escaped in the worst way."""
+
+
+def raw(source: str) -> str:
+    """Bodies of POSTs, byte for byte: what a replay reads."""
+    return f"{source}.raw"
+
+
+def events(source: str, event: EventType) -> str:
+    """Normalized events of one type."""
+    return f"{source}.events.{event.topic}"
+
+
+def deliveries(source: str) -> str:
+    """One record per raw record that was normalized."""
+    return f"{source}.deliveries"
+
+
+def dead_letters(source: str) -> str:
+    """What could not be processed."""
+    return f"{source}.dead-letters"
+
+
+def stored(source: str) -> dict[str, Table]:
+    """The topics whose records are rows of a table."""
+    return {events(source, event): EVENT_TABLES[event.name] for event in EVENTS} | {
+        deliveries(source): DELIVERIES,
+        dead_letters(source): DEAD_LETTERS,
+    }
+
+
+def of_source(source: str) -> Iterator[Topic]:
+    """All topics of a source."""
+    yield Topic(raw(source), {"max.message.bytes": str(RAW_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+    for name in stored(source):
+        yield Topic(name, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(3 * _DAY_MS)})

@@ -1,0 +1,172 @@
+"""The accounting: every event that came in is a row, a dead letter or removed, and the sum can fail.
+
+The two sides are counted apart: what came in from `deliveries`, which the normalizer writes, and from Kafka's offsets;
+what became of it from the tables that people query.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+
+from connectors.clickhouse import ClickHouse
+from connectors.kafka import Admin
+from schemas import topics
+from schemas.ddl import identifier
+from streams.worker import group
+
+Partition = tuple[str, int]
+Offsets = Mapping[Partition, tuple[int, int]]
+
+ROLE_TOPICS: Mapping[str, Callable[[Iterable[str]], Iterable[str]]] = {
+    "normalize": lambda sources: (topics.raw(source) for source in sources),
+    "store": lambda sources: (topic for source in sources for topic in topics.stored(source)),
+}
+"""What each role reads."""
+
+_CAME_IN = "SELECT sum(events), sum(malformed), uniqExactArray(identities) FROM {database}.deliveries"
+_BECAME = """
+SELECT
+    (SELECT count() FROM {database}.activity),
+    (SELECT count() FROM {database}.dead_letters WHERE state != 'replayed' AND step = 'store'),
+    (SELECT count() FROM {database}.dead_letters WHERE state != 'replayed' AND step IN ('normalize', 'store'))
+"""
+_SEEN = """
+SELECT
+    partition,
+    {{first:Array(UInt64)}}[partition + 1] AS first,
+    {{next:Array(UInt64)}}[partition + 1] AS next,
+    uniqExactIf(offset, offset < first),
+    uniqExactIf(offset, offset >= first AND offset < next)
+FROM {database}.deliveries GROUP BY partition
+"""
+"""Of each partition of the raw topic: the records seen that Kafka no longer has, and those seen that it still has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceAccount:
+    """The sums of one source.
+
+    Attributes:
+        accepted: elements of accepted POSTs.
+        distinct: events among them, repeats counted once.
+        duplicates: the repeats.
+        malformed: elements that were no events.
+        refused: rows that ClickHouse would not take.
+        removed: rows taken out on purpose.
+        dead_letters: what waits for a person, of normalizing and storing.
+        rows: in the tables that people query.
+        in_flight: raw records not yet normalized and events not yet stored.
+        expired: raw records that retention took before they were read.
+        missing: raw records that were read, but of which no trace is left. Never, unless something is broken.
+    """
+
+    accepted: int = 0
+    distinct: int = 0
+    duplicates: int = 0
+    malformed: int = 0
+    refused: int = 0
+    removed: int = 0
+    dead_letters: int = 0
+    rows: int = 0
+    in_flight: int = 0
+    expired: int = 0
+    missing: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether both sides are equal. While something is in flight they need not be."""
+        return (
+            self.accepted == self.distinct + self.duplicates + self.malformed
+            and self.duplicates >= 0
+            and self.distinct == self.rows + self.refused + self.removed
+            and self.dead_letters == self.malformed + self.refused
+            and self.missing == 0
+        )
+
+
+COLUMNS = tuple(column.name for column in fields(SourceAccount))
+"""The sums of an account, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `gridstream status` knows.
+
+    Attributes:
+        sources: the account of each, by name.
+        lag: records that a consumer group has not processed yet, by group.
+        roles: `running` or `stopped`, by role.
+    """
+
+    sources: dict[str, SourceAccount] = field(default_factory=dict)
+    lag: dict[str, int] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every source's account is."""
+        return all(account.balanced for account in self.sources.values())
+
+    def as_json(self) -> dict[str, object]:
+        """The shape of `gridstream status --json`."""
+        return {
+            "balanced": self.balanced,
+            "sources": {name: asdict(account) for name, account in self.sources.items()},
+            "lag": self.lag,
+            "roles": self.roles,
+        }
+
+
+async def collect(sources: Iterable[str], admin: Admin, clickhouse: ClickHouse) -> Status:
+    """Ask Kafka and ClickHouse.
+
+    Raises:
+        Retry, Reject, Fatal: one of them does not answer as it should.
+    """
+    names = list(sources)
+    offsets = await admin.offsets([topic.name for name in names for topic in topics.of_source(name)])
+    lags = {role: _lags(offsets, await admin.committed(group(role)), ROLE_TOPICS[role](names)) for role in ROLE_TOPICS}
+    accounts = {}
+    for name in names:
+        waiting = [lag for role in lags.values() for (topic, _), lag in role.items() if topic.startswith(f"{name}.")]
+        raw = {partition: ends for partition, ends in offsets.items() if partition[0] == topics.raw(name)}
+        accounts[name] = await _account(name, sum(waiting), raw, lags["normalize"], clickhouse)
+    return Status(
+        sources=accounts,
+        lag={group(role): sum(lag.values()) for role, lag in lags.items()},
+        roles={role: "running" if await admin.members(group(role)) else "stopped" for role in ROLE_TOPICS},
+    )
+
+
+def _lags(offsets: Offsets, committed: Mapping[Partition, int], read: Iterable[str]) -> dict[Partition, int]:
+    """How many records of each partition a group has not processed."""
+    names = set(read)
+    return {
+        partition: following - max(first, committed.get(partition, first))
+        for partition, (first, following) in offsets.items()
+        if partition[0] in names
+    }
+
+
+async def _account(
+    source: str, in_flight: int, raw: Offsets, raw_lags: Mapping[Partition, int], clickhouse: ClickHouse
+) -> SourceAccount:
+    database = identifier(source)
+    (accepted, malformed, distinct), *_ = (await clickhouse.query(_CAME_IN.format(database=database))).result_rows
+    (rows, refused, dead_letters), *_ = (await clickhouse.query(_BECAME.format(database=database))).result_rows
+    first = [ends[0] for _, ends in sorted(raw.items())]
+    read = [ends[1] - raw_lags[partition] for partition, ends in sorted(raw.items())]
+    seen = (await clickhouse.query(_SEEN.format(database=database), {"first": first, "next": read})).result_rows
+    expired = sum(first) - sum(gone for *_, gone, _ in seen)
+    missing = sum(read) - sum(first) - sum(there for *_, there in seen)
+    return SourceAccount(
+        accepted=accepted,
+        distinct=distinct,
+        duplicates=accepted - malformed - distinct,
+        malformed=malformed,
+        refused=refused,
+        dead_letters=dead_letters,
+        rows=rows,
+        in_flight=in_flight,
+        expired=expired,
+        missing=missing,
+    )

@@ -1,0 +1,69 @@
+"""The wiring: which agents a role has, in the order data flows, and the Faust app they run in."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import faust
+
+from connectors.clickhouse import ClickHouse
+from connectors.kafka import Producer
+from schemas import topics
+from schemas.normalize import Normalizer
+from streams.batching import BatchPolicy
+from streams.normalize import Normalize
+from streams.settings import Source
+from streams.store import Store
+from streams.transport import ChunkSchema
+
+STORE_BATCH = BatchPolicy(rows=100_000, seconds=0.5)
+"""Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000."""
+
+_HELD_BYTES = 128 << 20
+
+Agent = Callable[[Any], Awaitable[None]]
+
+
+def faust_app(group: str, bootstrap_servers: str) -> faust.App:
+    """A Faust app over chunks, without the parts of Faust that gridstream does not use.
+
+    Args:
+        group: the consumer group; each role has its own.
+        bootstrap_servers: comma-separated host:port.
+    """
+    return faust.App(
+        group,
+        broker=[f"chunked://{server}" for server in bootstrap_servers.split(",")],
+        autodiscover=False,
+        web_enabled=False,
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        stream_wait_empty=False,
+        stream_buffer_maxsize=_HELD_BYTES,  # of bytes, not events: the transport bounds what agents may hold
+        broker_max_poll_records=20_000,
+        broker_session_timeout=10.0,
+        broker_heartbeat_interval=3.0,
+        broker_rebalance_timeout=30.0,
+        broker_commit_interval=1.0,
+        consumer_max_fetch_size=4 << 20,
+    )
+
+
+def normalize_agents(source: Source, producer: Producer, partitions: Mapping[str, int]) -> dict[str, Agent]:
+    """The normalize role's agents for one source, by topic."""
+    normalize = Normalize(source.name, Normalizer(source.user_id_key), producer, partitions)
+    return {topics.raw(source.name): normalize.agent}
+
+
+def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> dict[str, Agent]:
+    """The store role's agents for one source, by topic: one a table."""
+    letters = topics.dead_letters(source.name)
+    return {
+        topic: Store(source.name, table, clickhouse, producer, letters, STORE_BATCH).agent
+        for topic, table in topics.stored(source.name).items()
+    }
+
+
+def attach(app: faust.App, topic: str, agent: Agent) -> None:
+    """Have an agent read a topic."""
+    app.agent(app.topic(topic, schema=ChunkSchema()), name=f"{app.conf.id} {topic}")(agent)

@@ -1,0 +1,52 @@
+"""Gathering chunks until there are enough of them, or until the first has waited long enough."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+
+from streams.transport import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """When what was gathered goes on.
+
+    Attributes:
+        rows: at so many records,
+        seconds: or so long after the first of them came.
+    """
+
+    rows: int
+    seconds: float
+
+
+async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncIterator[list[Chunk]]:
+    """Chunks in batches, none of them empty. While a batch is being worked on, nothing more is taken."""
+    clock = asyncio.get_running_loop().time
+    iterator = aiter(chunks)
+    coming: asyncio.Future[Chunk | None] | None = None
+    try:
+        while True:
+            batch: list[Chunk] = []
+            rows = 0
+            patience: float | None = None
+            deadline = 0.0
+            while rows < policy.rows:
+                coming = coming or asyncio.ensure_future(anext(iterator, None))
+                await asyncio.wait({coming}, timeout=patience)
+                if not coming.done():
+                    break
+                chunk, coming = coming.result(), None
+                if chunk is None:
+                    break
+                if not batch:
+                    deadline = clock() + policy.seconds
+                batch.append(chunk)
+                rows += len(chunk.records)
+                patience = max(0.0, deadline - clock())
+            if not batch:
+                return
+            yield batch
+    finally:
+        if coming:
+            coming.cancel()

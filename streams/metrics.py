@@ -1,0 +1,21 @@
+"""Every metric of every process, declared once."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("gridstream_requests", "HTTP requests answered by the ingress", ["source", "status"])
+REQUEST_SECONDS = Histogram(
+    "gridstream_request_seconds",
+    "From a request's arrival to its answer",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+ACCEPTED_BYTES = Counter("gridstream_accepted_bytes", "Bodies that Kafka confirmed", ["source"])
+EVENTS = Counter("gridstream_events", "Events normalized", ["source", "event"])
+MALFORMED = Counter("gridstream_malformed", "Elements that were no events", ["source"])
+ROWS = Counter("gridstream_rows", "Rows inserted, repeats included", ["source", "table"])
+INSERT_ROWS = Histogram(
+    "gridstream_insert_rows", "Rows of one insert", buckets=(1, 10, 100, 1e3, 5e3, 2e4, 5e4, 1e5, 2e5)
+)
+INSERT_SECONDS = Histogram("gridstream_insert_seconds", "Duration of one insert, waiting for ClickHouse included")
+DEAD_LETTERS = Counter("gridstream_dead_letters", "What was put aside", ["source", "step"])
+RETRIES = Counter("gridstream_retries", "Attempts that an outside system could not serve just then", ["what"])
+HELD_BYTES = Gauge("gridstream_held_bytes", "Bytes of records fetched and not yet acknowledged", ["role"])

@@ -1,0 +1,121 @@
+"""The normalize role: raw bodies become one record per event, in the topic of its type, keyed by user id."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import orjson
+from aiokafka.partitioner import murmur2
+
+from connectors.kafka import Producer, Record
+from schemas import topics
+from schemas.columns import time_text
+from schemas.dead_letters import DeadLetter, letter_id
+from schemas.events import EVENTS
+from schemas.normalize import Normalizer
+from streams.delivery import persistently
+from streams.transport import Chunk
+
+_REMEMBERED_KEYS = 100_000
+
+Batches = dict[tuple[str, int], list[Record]]
+
+
+class Normalize:
+    """Normalizes the raw topic of one source.
+
+    Args:
+        source: its name.
+        normalizer: of this source.
+        producer: started; publishes to all topics of the source.
+        partitions: how many each of these topics has.
+    """
+
+    def __init__(self, source: str, normalizer: Normalizer, producer: Producer, partitions: Mapping[str, int]) -> None:
+        self._source = source
+        self._normalizer = normalizer
+        self._producer = producer
+
+        def target(topic: str) -> _Target:
+            return _Target(topic, partitions[topic])
+
+        self._events = {event.name: target(topics.events(source, event)) for event in EVENTS}
+        self._deliveries = target(topics.deliveries(source))
+        self._dead_letters = target(topics.dead_letters(source))
+        self._keys = _Keys()
+
+    async def agent(self, stream: AsyncIterable[Chunk]) -> None:
+        """Publish what each chunk becomes, then acknowledge it."""
+        async for chunk in stream:
+            await persistently("publishing events", partial(self._producer.publish_all, self.batches(chunk)))
+            chunk.acknowledge()
+
+    def batches(self, chunk: Chunk) -> Batches:
+        """The records that a chunk of raw records becomes, by topic and partition."""
+        batches: Batches = defaultdict(list)
+        for raw in chunk.records:
+            self._add(batches, raw)
+        return batches
+
+    def _add(self, batches: Batches, raw: Any) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
+        headers = dict(raw.headers)
+        body = raw.value or b""
+        received_at = _milliseconds(headers.get("received_at"), raw.timestamp)
+        events, malformed = self._normalizer(body, received_at)
+        for event, user_id, _, line in events:
+            key, number = self._keys[user_id]
+            topic, partitions = self._events[event.name]
+            batches[topic, number % partitions].append(Record(key, line))
+        for position, element in malformed.items():
+            letter = DeadLetter(
+                id=letter_id("normalize", raw.partition, raw.offset, received_at, position),
+                source=self._source,
+                step="normalize",
+                reason=element.reason,
+                received_at=received_at,
+                payload=element.payload,
+                topic=raw.topic,
+            )
+            key, number = self._keys[letter.id]
+            topic, partitions = self._dead_letters
+            batches[topic, number % partitions].append(Record(key, letter.line()))
+        delivery = {
+            "partition": raw.partition,
+            "offset": raw.offset,
+            "received_at": time_text(received_at),
+            "verified": headers.get("verified", b"").decode("utf-8", "replace"),
+            "bytes": len(body),
+            "events": len(events) + len(malformed),
+            "malformed": len(malformed),
+            "identities": [event.identity for event in events],
+        }
+        topic, partitions = self._deliveries
+        batches[topic, raw.partition % partitions].append(Record(None, orjson.dumps(delivery)))
+
+
+class _Target(NamedTuple):
+    """A topic and how many partitions it has."""
+
+    topic: str
+    partitions: int
+
+
+class _Keys(dict[str, tuple[bytes | None, int]]):
+    """A user id's record key and its number, which modulo the partitions is its partition.
+
+    Kafka's default partitioner, murmur2, so that other clients put the same user into the same partition.
+    """
+
+    def __missing__(self, user_id: str) -> tuple[bytes | None, int]:
+        if len(self) >= _REMEMBERED_KEYS:
+            self.clear()
+        key = user_id.encode()
+        entry = (key, murmur2(key) & 0x7FFFFFFF) if key else (None, 0)
+        self[user_id] = entry
+        return entry
+
+
+def _milliseconds(header: bytes | None, timestamp: int) -> int:
+    """The receive time that the ingress wrote; Kafka's own for a record that somebody else put there."""
+    return int(header) if header and header.isdigit() else timestamp

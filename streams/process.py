@@ -1,0 +1,65 @@
+"""What every long-running process has: an end, and a page with its metrics."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from connectors.errors import Fatal
+
+log = structlog.get_logger()
+
+FINISH_SECONDS = 5.0
+"""How long a process that is told to stop may finish what it has begun."""
+
+
+def stop_event() -> asyncio.Event:
+    """Set when the process is told to stop, by SIGTERM or SIGINT."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, event.set)
+    return event
+
+
+async def serve(stack: AsyncExitStack, runner: web.AppRunner, host: str, port: int, what: str) -> None:
+    """Serve an application until the stack closes.
+
+    Args:
+        stack: of the process.
+        runner: of the application.
+        host: to listen on.
+        port: to listen on; 0: a free one, said in the log.
+        what: for people.
+
+    Raises:
+        Fatal: the port cannot be had.
+    """
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise Fatal(f"{what}: port {port} on {host} cannot be used: {error.strerror or error}") from error
+    log.info("listening", what=what, host=host, port=runner.addresses[0][1])
+
+
+def observable() -> web.Application:
+    """An application with the process's /metrics and /health."""
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/health", health)
+    return app
+
+
+async def metrics(_: web.Request) -> web.Response:
+    """The process's metrics, for Prometheus."""
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def health(_: web.Request) -> web.Response:
+    """The process is alive."""
+    return web.json_response({"status": "alive"})

@@ -1,0 +1,316 @@
+"""Settings: one file and the environment, read once at start and checked as a whole.
+
+The models below are the only place that names a setting, its default and its meaning; docs/configuration.md is made of
+them.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from connectors.errors import Fatal
+from connectors.event_webhook import public_key
+from schemas.topics import RAW_MAX_BYTES
+
+PREFIX = "GRIDSTREAM_"
+"""Of every environment variable that is a setting."""
+DEFAULT_FILE = Path("gridstream.toml")
+
+_RESERVED = frozenset({"default", "gridstream", "information_schema", "system"})
+"""No names for sources: ClickHouse's own databases, and the first part of the topics that belong to no source."""
+_HEADERS_BYTES = 2**16
+
+
+def _one_or_many(value: object) -> object:
+    if isinstance(value, str):
+        return [value] if value else []
+    return value
+
+
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_one_or_many)]
+"""One secret, or several that are valid at once while one is being replaced."""
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Ingress(_Section):
+    """The HTTP server that takes webhooks."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; the production image sets 0.0.0.0")
+    port: Port = Field(8080, description="port to listen on")
+    max_body_bytes: int = Field(
+        5_242_880,
+        gt=0,
+        le=RAW_MAX_BYTES - _HEADERS_BYTES,
+        description="a larger body is refused with 413; SendGrid's are below 1 MB",
+    )
+
+
+class Kafka(_Section):
+    """Where the data flows through."""
+
+    bootstrap_servers: str = Field("", description="host:port, comma-separated; empty: the embedded Apache Kafka")
+    embedded_port: Port = Field(9092, description="port of the embedded Apache Kafka")
+    partitions: int = Field(4, gt=0, description="of each topic that gridstream makes: at most so many workers a role")
+    replication_factor: int = Field(
+        0, ge=0, description="of each topic that gridstream makes; 0: the cluster's own default"
+    )
+
+    @property
+    def servers(self) -> str:
+        """The bootstrap servers, whosever they are."""
+        return self.bootstrap_servers or f"127.0.0.1:{self.embedded_port}"
+
+
+class Worker(_Section):
+    """The processes that do the work."""
+
+    metrics_port: Port = Field(
+        9464,
+        description="of a worker started by hand, its further processes the next ports; 0: free ones, said in the log",
+    )
+
+
+class ClickHouse(_Section):
+    """Where the rows end up."""
+
+    url: SecretStr = Field(
+        SecretStr(""), description="http(s)://user:password@host:8123; empty: the embedded ClickHouse engine"
+    )
+    embedded_port: Port = Field(8123, description="port of the embedded engine's HTTP interface")
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value() and not re.match(r"https?://[^/]+", url.get_secret_value()):
+            raise ValueError("expected http(s)://user:password@host:port")
+        return url
+
+
+class Source(_Section):
+    """One SendGrid account or subuser."""
+
+    name: str = Field("sendgrid", description="path segment of its webhook, and its ClickHouse database")
+    username: str = Field("", description="basic auth in the webhook's URL: https://USERNAME:PASSWORD@host/sendgrid")
+    password: Secrets = Field((), description="text, or a list while a password is being changed")
+    public_keys: tuple[str, ...] = Field(
+        (), description="Signed Event Webhook verification keys; if any is set, an unsigned request is refused"
+    )
+    max_signature_age: float = Field(
+        0, ge=0, description="seconds that a signed timestamp may be old; 0: any, as SendGrid names no window"
+    )
+    user_id_key: str = Field(
+        "amp_user_id", description="the custom argument that holds the user id; without it, the email is it"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) or name in _RESERVED:
+            raise ValueError(
+                "expected small letters, digits and underscores, a letter first, "
+                f"and none of {', '.join(sorted(_RESERVED))}"
+            )
+        return name
+
+    @field_validator("public_keys")
+    @classmethod
+    def _are_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            public_key(key)
+        return keys
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody may post to it."""
+        return not self.password and not self.public_keys
+
+
+class _Environment(EnvSettingsSource):
+    """Environment variables, of which `<NAME>_FILE` names a file that holds the value."""
+
+    def __init__(self, settings: type[BaseSettings]) -> None:
+        super().__init__(settings)
+        self.env_vars = {name.lower(): value for name, value in _with_files(os.environ).items()}
+
+
+class Settings(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
+    )
+
+    ingress: Ingress = Ingress()
+    kafka: Kafka = Kafka()
+    worker: Worker = Worker()
+    clickhouse: ClickHouse = ClickHouse()
+    sources: tuple[Source, ...] = (Source(),)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [source.name for source in self.sources]
+        if not names:
+            raise ValueError("sources: expected at least one")
+        if len(set(names)) < len(names):
+            raise ValueError(f"sources: two have the same name ({', '.join(names)})")
+        return self
+
+    @model_validator(mode="after")
+    def _open_sources_stay_home(self) -> Self:
+        open_sources = [source.name for source in self.sources if source.is_open]
+        if open_sources and not _is_loopback(self.ingress.host):
+            raise ValueError(
+                f"ingress.host: {self.ingress.host} would let anybody post to the source {open_sources[0]}: "
+                'set its public_keys (Signed Event Webhook) or a password, or keep host = "127.0.0.1"'
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content comes as arguments."""
+        return _Environment(settings_cls), init_settings
+
+    def source(self, name: str = "") -> Source:
+        """The source of a name; without one, the first.
+
+        Raises:
+            Fatal: there is none.
+        """
+        for source in self.sources:
+            if name in ("", source.name):
+                return source
+        names = ", ".join(source.name for source in self.sources)
+        raise Fatal(f"there is no source {name}; configured: {names}")
+
+    def with_key(self, public_key: str) -> Self:
+        """The same, with one more verification key for the first source."""
+        first, *others = self.sources
+        signed = first.model_copy(update={"public_keys": (*first.public_keys, public_key)})
+        return self.model_copy(update={"sources": (signed, *others)})
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        file: without one, gridstream.toml in the working directory, if it is there.
+
+    Raises:
+        Fatal: a line for each thing that is wrong: its key, what was found, what is expected.
+    """
+    _refuse_unknown_variables()
+    try:
+        return Settings(**_read(file))
+    except SettingsError as error:
+        raise Fatal(f"{str(error).partition(' from source ')[0]}, expected JSON: {error.__cause__}") from error
+    except ValidationError as error:
+        raise Fatal("\n".join(_line(details) for details in error.errors())) from error
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None and not DEFAULT_FILE.exists():
+        return {}
+    path = file or DEFAULT_FILE
+    try:
+        with path.open("rb") as content:
+            return tomllib.load(content)
+    except OSError as error:
+        raise Fatal(f"the configuration cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Fatal(f"{path} is not TOML: {error}") from error
+
+
+def _with_files(environment: Mapping[str, str]) -> dict[str, str]:
+    values = {}
+    for name, value in environment.items():
+        if name.startswith(PREFIX) and name.endswith("_FILE"):
+            try:
+                values[name.removesuffix("_FILE")] = Path(value).read_text().strip()
+            except OSError as error:
+                raise Fatal(f"{name}: {error}") from error
+        else:
+            values[name] = value
+    return values
+
+
+def _refuse_unknown_variables() -> None:
+    known = [f"{PREFIX}{section}".upper() for section in Settings.model_fields]
+    for name in os.environ:
+        section = name.split("__")[0].removesuffix("_FILE")
+        if name.startswith(PREFIX) and section not in known:
+            raise Fatal(f"{name}: no such setting{_nearest(section, known)}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    matches = get_close_matches(name, known, n=1, cutoff=0)
+    return f"; the nearest is {matches[0]}" if matches else ""
+
+
+def _line(details: ErrorDetails) -> str:
+    path = [str(step) for step in details["loc"]]
+    key = re.sub(r"\.(\d+)", r"[\1]", ".".join(path))
+    if details["type"] == "extra_forbidden":
+        return f"{key}: no such setting{_nearest(path[-1], _siblings(path))}"
+    message = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if details["type"] == "value_error" and not path:
+        return message
+    expected = message if message.startswith("expected") else f"expected {message}"
+    return f"{key}: found {_shown(path, details['input'])}, {expected}"
+
+
+def _siblings(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for step in path[:-1]:
+        if step in model.model_fields:
+            annotation = model.model_fields[step].annotation
+            model = next(kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type))
+    return list(model.model_fields)
+
+
+def _shown(path: list[str], value: object) -> str:
+    secret = any(step in ("password", "url", "secret", "api_key", "write_keys") for step in path)
+    if secret or isinstance(value, list | tuple | dict):  # a secret may be inside
+        return "a value that is not shown"
+    return repr(value)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

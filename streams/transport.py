@@ -1,0 +1,277 @@
+"""Faust's Kafka transport with the chunk as its unit: what one fetch returned of one partition.
+
+Plain Faust spends four asyncio tasks and an `asyncio.wait` on every record. Here a Faust event is a Chunk, and agents
+stay ordinary Faust agents: `async for chunk in stream`.
+
+The transport also replaces Faust's book-keeping of acknowledgements. Faust acknowledges a message whose agent raised,
+whose batch was cut short by a stop, or which a rebalance skipped; such an acknowledgement means nothing here. Only
+`Chunk.acknowledge()` does, and offsets are committed up to the first chunk that has not been acknowledged.
+
+This is the one file that touches Faust's and aiokafka's internals. It is written against faust-streaming 0.15.3 and
+aiokafka 0.14 and chosen by a broker URL that begins with `chunked://` (the entry point `faust.transports`).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
+
+import aiokafka
+import faust
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from faust import Schema
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+log = structlog.get_logger()
+
+_FETCH_SECONDS = 0.1
+"""How long a fetch waits for data. A partition that was read to its end is asked for again only with the next fetch, so
+this bounds how long a busy partition waits for idle ones."""
+_HANDOVER_SECONDS = 3.0
+"""How long a rebalance waits for what is being worked on: what is not acknowledged by then, another worker repeats."""
+_SETTLE_STEP_SECONDS = 0.02
+_COMMIT_SECONDS = 10.0
+"""A commit that takes longer is left to the next one: the broker is away, and stopping must not wait for it."""
+
+
+@dataclass(eq=False, slots=True)
+class Chunk:
+    """Consecutive records of one partition, processed and acknowledged as one.
+
+    Attributes:
+        records: aiokafka's ConsumerRecords; never empty.
+        size: bytes of their values.
+        acknowledged: everything in it is written, published or dead-lettered.
+    """
+
+    topic: str
+    partition: int
+    records: Sequence[Any]
+    size: int
+    acknowledged: bool = False
+
+    @property
+    def last(self) -> int:
+        """The offset of its last record."""
+        offset: int = self.records[-1].offset
+        return offset
+
+    def acknowledge(self) -> None:
+        """Say that the chunk needs no more work: after a restart it will not come again."""
+        self.acknowledged = True
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Which chunks are being worked on, and up to where each partition is done.
+
+    Args:
+        limit: bytes of unacknowledged records at which nothing more is fetched: the memory that a worker may hold.
+    """
+
+    limit: int
+    _open: dict[TP, deque[Chunk]] = field(default_factory=dict)
+    _done: dict[TP, int] = field(default_factory=dict)
+
+    def take(self, tp: TP, chunk: Chunk) -> None:
+        """A chunk goes to its agent."""
+        self._open.setdefault(tp, deque()).append(chunk)
+
+    def committable(self) -> dict[TP, int]:
+        """The offsets to commit: of each partition where something was acknowledged, the first that is not done."""
+        for tp, chunks in self._open.items():
+            while chunks and chunks[0].acknowledged:
+                self._done[tp] = chunks.popleft().last + 1
+        return dict(self._done)
+
+    def committed(self, offsets: Mapping[TP, int]) -> None:
+        """These offsets need not be committed again."""
+        for tp, offset in offsets.items():
+            if self._done.get(tp) == offset:
+                del self._done[tp]
+
+    def forget(self) -> None:
+        """The partitions were taken away: whoever gets them begins where the last commit ended."""
+        self._open.clear()
+        self._done.clear()
+
+    def unacknowledged(self) -> list[Chunk]:
+        """What is being worked on."""
+        return [chunk for chunks in self._open.values() for chunk in chunks if not chunk.acknowledged]
+
+    def is_full(self) -> bool:
+        """Whether fetching must wait for acknowledgements."""
+        return sum(chunk.size for chunk in self.unacknowledged()) >= self.limit
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, with chunks instead of messages."""
+
+    _thread: "ConsumerThread"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ledger = Ledger(limit=self.app.conf.stream_buffer_maxsize)
+        self._fetching = True
+
+    def _new_consumer_thread(self) -> "ConsumerThread":
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        """Faust's fetching loop: give each fetched chunk to its agent's queue."""
+        while not (self.should_stop or fetcher.should_stop):
+            await self._until_flowing(fetcher)
+            if not self._fetching or self.ledger.is_full() or not (partitions := self._get_active_partitions()):
+                await asyncio.sleep(_FETCH_SECONDS)
+                continue
+            assignment, chunks = await self._thread.fetch(partitions)
+            # A rebalance in between has given the partitions new positions, from where these records come again.
+            # Nothing else may be dropped here: the fetcher's position is already behind these records.
+            await self._until_flowing(fetcher)
+            for tp, chunk in chunks:
+                if self.flow_active and assignment is self._thread.current_assignment():
+                    self.ledger.take(tp, chunk)
+                    await self.callback(self._message(tp, chunk))
+
+    async def _until_flowing(self, fetcher: Any) -> None:
+        if not self.flow_active:
+            await self.wait_first(self.can_resume_flow.wait(), fetcher._stopped.wait())
+
+    def _message(self, tp: TP, chunk: Chunk) -> Any:
+        message = self._to_message(tp, chunk.records[-1])
+        message.value = chunk  # type: ignore[assignment]  # Faust passes on whatever it is
+        return message
+
+    def ack(self, message: Any) -> bool:
+        """Faust's own acknowledgement: it says that a message went through, not that it was processed."""
+        self._unacked_messages.discard(message)
+        return False
+
+    async def settle(self, seconds: float, *, for_good: bool = False) -> None:
+        """Let what was fetched be finished, if it is within so many seconds, and commit it.
+
+        Args:
+            seconds: to wait at most.
+            for_good: and fetch nothing more.
+        """
+        if for_good:
+            self._fetching = False
+        deadline = self.loop.time() + seconds
+        while self.ledger.unacknowledged() and self.loop.time() < deadline:  # noqa: ASYNC110  polled for seconds at most
+            await asyncio.sleep(_SETTLE_STEP_SECONDS)
+        await self.force_commit()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Called while a rebalance takes all partitions away."""
+        self.stop_flow()
+        await self.settle(_HANDOVER_SECONDS)
+        self.ledger.forget()
+        await super().on_partitions_revoked(revoked)
+
+    async def perform_seek(self) -> None:
+        """Nothing: a new assignment begins at the committed offsets by itself, and no other moment needs it."""
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002
+        """Commit what was acknowledged. Returns False where there was nothing or the broker did not take it."""
+        offsets = self.ledger.committable()
+        if not offsets or not await self._thread.commit(offsets):
+            return False
+        self.ledger.committed(offsets)
+        return True
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's slow-processing warnings look at messages that do not exist here."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The thread that talks to Kafka."""
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        conf = self.app.conf
+        self._assignor = StickyPartitionAssignor
+        return aiokafka.AIOKafkaConsumer(
+            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            group_instance_id=conf.consumer_group_instance_id,
+            partition_assignment_strategy=[StickyPartitionAssignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=conf.broker_max_poll_records,
+            # A worker that waits for ClickHouse fetches nothing, for hours if need be, and must stay in its group.
+            max_poll_interval_ms=2**31 - 1,
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=int(_FETCH_SECONDS * 1000),
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
+        )
+
+    def current_assignment(self) -> object:
+        """An object that each rebalance replaces."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        return subscription and subscription.assignment
+
+    async def fetch(self, partitions: Iterable[TP]) -> tuple[object, list[tuple[TP, Chunk]]]:
+        """The next chunks, at most one a partition, and the assignment they were fetched under."""
+        return await self.call_thread(self._fetch, set(partitions))  # type: ignore[no-any-return]
+
+    async def _fetch(self, partitions: set[TP]) -> tuple[object, list[tuple[TP, Chunk]]]:
+        consumer = self._ensure_consumer()
+        with consumer._fetcher._subscriptions.fetch_context():
+            fetched = await consumer._fetcher.fetched_records(
+                partitions, timeout=1.0, max_records=consumer._max_poll_records
+            )
+        # No await from here: the assignment is the one whose positions have just moved.
+        return self.current_assignment(), [
+            (TP(*tp), Chunk(tp.topic, tp.partition, records, sum(len(record.value or b"") for record in records)))
+            for tp, records in fetched.items()
+        ]
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        try:
+            await asyncio.wait_for(
+                consumer.commit({TopicPartition(*tp): offset for tp, offset in offsets.items() if tp in assigned}),
+                _COMMIT_SECONDS,
+            )
+        except (CommitFailedError, IllegalStateError) as error:
+            log.info("commit refused after a rebalance; the records come again", reason=str(error))
+            return False
+        except (KafkaError, TimeoutError) as error:
+            log.warning("commit failed; the next one covers it", reason=repr(error))
+            return False
+        return True
+
+
+async def drain(app: faust.App, seconds: float) -> None:
+    """Before an app stops: fetch nothing more, and finish what was fetched, if it is within so many seconds."""
+    consumer = cast("Consumer", app.consumer)
+    await consumer.settle(seconds, for_good=True)
+
+
+class Transport(driver.Transport):
+    """What Faust finds under the URL scheme `chunked`."""
+
+    Consumer: ClassVar[type[Consumer]] = Consumer
+
+
+class ChunkSchema(Schema[None, Chunk]):
+    """Leaves decoding to the agents: an event's value is its Chunk."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> None:
+        """Records have keys, chunks have none."""
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Chunk:  # noqa: ARG002
+        """The chunk itself."""
+        chunk: Chunk = message.value
+        return chunk

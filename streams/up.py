@@ -1,0 +1,216 @@
+"""`gridstream up`: everything on one machine, as child processes."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from connectors.clickhouse import ClickHouse
+from connectors.embedded import jars, kafka
+from connectors.errors import Fatal, GridstreamError
+from connectors.kafka import Admin
+from streams import schema
+from streams.datafolder import DataFolder
+from streams.process import stop_event
+from streams.settings import Settings
+from streams.supervisor import Program, Supervisor
+from streams.worker import ROLES
+
+DEMO_RATE = 50
+"""Events per second of the demo's feed."""
+
+_NEXT_STEPS = """
+[bold]gridstream is running.[/bold]{demo}
+
+  SendGrid posts to   {webhook}
+                      {access}
+                      To reach this machine from outside: cloudflared tunnel --url {ingress}
+                      (or ngrok http {port}), then give SendGrid https://<the tunnel's host>/sendgrid
+  ClickHouse          {clickhouse}
+
+  Try it:
+    curl '{clickhouse}' -d 'SELECT event, count() FROM {database}.activity GROUP BY event FORMAT PrettyCompact'
+    curl '{clickhouse}' -d 'SELECT url, count() FROM {database}.click GROUP BY url LIMIT 5 FORMAT PrettyCompact'
+
+  Ctrl-C stops it; the data stays in {data}.
+"""
+
+
+async def up(settings: Settings, data: DataFolder, arguments: Sequence[str], *, demo: bool) -> None:
+    """Run everything until SIGTERM or SIGINT.
+
+    Args:
+        settings: read.
+        data: where everything is kept.
+        arguments: of this command line that the children need too.
+        demo: send a simulated feed to the first source.
+
+    Raises:
+        Fatal: something could not be started.
+    """
+    stopped = stop_event()
+    console = Console(highlight=False, soft_wrap=True)
+    data.prepare()
+    with data.locked():
+        _require_free_ports(settings)
+        async with Supervisor() as supervisor:
+            starting = asyncio.ensure_future(_start(supervisor, settings, data, arguments, console, demo=demo))
+            stopping = asyncio.ensure_future(stopped.wait())
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                console.print(_next_steps(settings, data, demo=demo))
+                await stopping
+            starting.cancel()
+            console.print("Stopping …")
+    console.print(f"Stopped. The next start goes on with the data in {data.path}.")
+
+
+async def _start(
+    supervisor: Supervisor,
+    settings: Settings,
+    data: DataFolder,
+    arguments: Sequence[str],
+    console: Console,
+    *,
+    demo: bool,
+) -> None:
+    command = [sys.executable, "-m", "streams.cli"]
+    servers = []
+    if not settings.kafka.bootstrap_servers:
+        servers.append(await _kafka(settings, data, console))
+    if not settings.clickhouse.url.get_secret_value():
+        servers.append(_engine(settings, data))
+    console.print("Starting " + ", ".join(server.name for server in servers) if servers else "Starting", "…")
+    await supervisor.start(*servers)
+    await schema.ensure_topics(settings)
+    clickhouse = ClickHouse(data.clickhouse_url(settings))
+    await clickhouse.connect()
+    try:
+        await schema.apply([source.name for source in settings.sources], clickhouse)
+    finally:
+        await clickhouse.close()
+    extra = ["--demo"] if demo else []
+    await supervisor.start(
+        Program(
+            "ingress",
+            [*command, "ingress", *arguments, *extra],
+            is_ready=partial(_answers, f"{_ingress_url(settings)}/ready"),
+        ),
+        *(
+            Program(role, [*command, "worker", role, *arguments], environment={"GRIDSTREAM_WORKER__METRICS_PORT": "0"})
+            for role in ROLES
+        ),
+    )
+    if demo:
+        key = ["--private-key", str(data.demo_key)]
+        await supervisor.start(
+            Program("simulator", [*command, "simulate", *arguments, "--rate", str(DEMO_RATE), *key, "--quiet"])
+        )
+
+
+async def _kafka(settings: Settings, data: DataFolder, console: Console) -> Program:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(f"Apache Kafka {jars.KAFKA_VERSION} from Maven Central (42 MB, once)", start=False)
+
+        def show(done: int, of: int) -> None:
+            progress.start_task(task)
+            progress.update(task, completed=done, total=of)
+
+        files = await asyncio.to_thread(jars.jars, _cache() / "jars", show)
+    broker = kafka.Broker(data.kafka, settings.kafka.embedded_port, (_free_port(),))
+    return Program(
+        f"Apache Kafka {jars.KAFKA_VERSION}",
+        await asyncio.to_thread(kafka.prepare, broker, files),
+        is_ready=partial(_kafka_answers, settings.kafka.servers),
+        log=data.logs / "kafka.log",
+    )
+
+
+def _engine(settings: Settings, data: DataFolder) -> Program:
+    port = settings.clickhouse.embedded_port
+    return Program(
+        "the ClickHouse engine",
+        [
+            *(sys.executable, "-m", "connectors.embedded.engine"),
+            *("--path", str(data.clickhouse)),
+            *("--port", str(port)),
+            *("--password-file", str(data.engine_password)),
+        ],
+        is_ready=partial(_answers, f"http://127.0.0.1:{port}/ping"),
+        log=data.logs / "clickhouse.log",
+    )
+
+
+async def _kafka_answers(servers: str) -> bool:
+    try:
+        async with Admin(servers):
+            return True
+    except GridstreamError:
+        return False
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as response:
+            return response.ok
+    except aiohttp.ClientError:
+        return False
+
+
+def _require_free_ports(settings: Settings) -> None:
+    ports = [(settings.ingress.host, settings.ingress.port, "ingress.port")]
+    if not settings.kafka.bootstrap_servers:
+        ports.append(("127.0.0.1", settings.kafka.embedded_port, "kafka.embedded_port"))
+    if not settings.clickhouse.url.get_secret_value():
+        ports.append(("127.0.0.1", settings.clickhouse.embedded_port, "clickhouse.embedded_port"))
+    for host, port, key in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise Fatal(f"port {port} on {host} cannot be used ({error.strerror}); free it or set {key}") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gridstream"
+
+
+def _ingress_url(settings: Settings) -> str:
+    host = "127.0.0.1" if settings.ingress.host in ("0.0.0.0", "::") else settings.ingress.host  # noqa: S104
+    return f"http://{host}:{settings.ingress.port}"
+
+
+def _next_steps(settings: Settings, data: DataFolder, *, demo: bool) -> str:
+    source = settings.source()
+    if source.is_open:
+        access = "Open to this machine only. Before SendGrid may post: its verification key as public_keys"
+    else:
+        access = "Requests need the source's signature or password, as configured"
+    embedded = f"http://127.0.0.1:{settings.clickhouse.embedded_port}/"
+    return _NEXT_STEPS.format(
+        demo=f" A simulated feed of {DEMO_RATE} events/s goes into all tables." if demo else "",
+        webhook=f"{_ingress_url(settings)}/sendgrid",
+        access=access,
+        ingress=_ingress_url(settings),
+        port=settings.ingress.port,
+        clickhouse=embedded if not settings.clickhouse.url.get_secret_value() else "<clickhouse.url>",
+        database=source.name,
+        data=data.path,
+    )

@@ -1,0 +1,111 @@
+"""One worker process: the agents of one role, until a signal or a failure ends it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from connectors.clickhouse import ClickHouse
+from connectors.errors import Fatal, GridstreamError
+from connectors.kafka import Producer
+from schemas import topics
+from streams import app as wiring
+from streams.datafolder import DataFolder
+from streams.delivery import persistently
+from streams.process import FINISH_SECONDS, observable, serve, stop_event
+from streams.schema import ensure_topics
+from streams.settings import Settings
+from streams.transport import drain
+
+log = structlog.get_logger()
+
+
+def group(role: str) -> str:
+    """The consumer group of a role."""
+    return f"gridstream.{role}"
+
+
+async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int) -> None:
+    """Work until SIGTERM or SIGINT.
+
+    Args:
+        role: one of ROLES.
+        settings: read.
+        data: where an embedded engine's password is.
+        metrics_port: for /metrics and /health; 0: a free one.
+
+    Raises:
+        Fatal: it cannot go on.
+    """
+    stopped = stop_event()
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async with AsyncExitStack() as stack:
+        await persistently("connecting to Kafka", partial(ensure_topics, settings))
+        app = wiring.faust_app(group(role), settings.kafka.servers)
+        for topic, agent in (await ROLES[role](settings, data, stack)).items():
+            wiring.attach(app, topic, partial(_guarded, agent, failed))
+        await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
+        await app.start()
+        log.info("working")
+        await app.wait_first(stopped.wait(), asyncio.shield(failed))
+        if not failed.done() and stopped.is_set():
+            await drain(app, FINISH_SECONDS)
+        await app.stop()
+        if app.crash_reason:
+            raise Fatal(f"the stream engine failed: {app.crash_reason!r}")
+        if failed.done():
+            failed.result()
+    log.info("stopped")
+
+
+async def _guarded(agent: wiring.Agent, failed: asyncio.Future[None], stream: Any) -> None:  # noqa: ANN401
+    """Run an agent; an error of it ends the process, where Faust would go on with the next chunk."""
+    try:
+        await agent(stream)
+    except Exception as error:
+        if not isinstance(error, GridstreamError):
+            log.exception("an agent failed")
+        if not failed.done():
+            failed.set_exception(Fatal(str(error) or repr(error)))
+        await asyncio.Event().wait()  # until the process ends: Faust starts an agent again that returns
+
+
+async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack) -> dict[str, wiring.Agent]:
+    producer = await _producer(settings, stack)
+    agents: dict[str, wiring.Agent] = {}
+    for source in settings.sources:
+        partitions = {
+            topic.name: await persistently("asking for partitions", partial(producer.partitions, topic.name))
+            for topic in topics.of_source(source.name)
+        }
+        agents |= wiring.normalize_agents(source, producer, partitions)
+    return agents
+
+
+async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> dict[str, wiring.Agent]:
+    producer = await _producer(settings, stack)
+    clickhouse = ClickHouse(data.clickhouse_url(settings))
+    await persistently("connecting to ClickHouse", clickhouse.connect)
+    stack.push_async_callback(clickhouse.close)
+    agents: dict[str, wiring.Agent] = {}
+    for source in settings.sources:
+        agents |= wiring.store_agents(source, clickhouse, producer)
+    return agents
+
+
+ROLES: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack], Awaitable[dict[str, wiring.Agent]]]] = {
+    "normalize": _normalize,
+    "store": _store,
+}
+"""What `gridstream worker` can be: each builds its connectors and its agents, by topic."""
+
+
+async def _producer(settings: Settings, stack: AsyncExitStack, linger: int = 0) -> Producer:
+    producer = Producer(settings.kafka.servers, linger)
+    await persistently("connecting to Kafka", producer.start)
+    stack.push_async_callback(producer.stop)
+    return producer
