@@ -52,8 +52,8 @@ COMMON = (
     Column("event_id", TEXT, computed=True),
     Column("user_id", TEXT, computed=True),
     Column("email", EMAIL),
-    Column("event", LABEL, computed=True),
-    Column("timestamp", TIME, computed=True),
+    Column("event", LABEL),
+    Column("timestamp", TIME),
     Column("received_at", TIME, computed=True),
     Column("sg_event_id", TEXT),
     Column("sg_message_id", TEXT),
@@ -61,7 +61,7 @@ COMMON = (
     Column("category", TAGS),
     Column("custom_args", ARGS, computed=True),
 )
-"""The columns of every event table. `event` and `timestamp` are in the payload, but decide where the event goes."""
+"""The columns of every event table."""
 
 _MARKETING = (
     Column("asm_group_id", INTEGER),

@@ -133,7 +133,7 @@ class _Shape:
     def __init__(self, number: int, event: EventType) -> None:
         self.number = number
         self.event = event
-        self.fields: dict[str, tuple[str, type | None]] = {"event": ("event", str), "timestamp": ("timestamp", int)}
+        self.fields: dict[str, tuple[str, type | None]] = {}
         self._columns: dict[str, Column] = {}
         self._nested: dict[str, dict[str, Column]] = {}
         for column in event.columns:
@@ -147,6 +147,7 @@ class _Shape:
                     self._columns[key] = column
                     # One of several keys must look first whether another one has come before.
                     self.fields[key] = (column.name, column.type.exact if len(keys) == 1 else None)
+        self.fields["timestamp"] = ("timestamp", int)  # what it means is decided with the receive time
 
     def convert(self, row: dict[str, Any], args: dict[str, str], key: str, value: object) -> None:
         """Put a value that is not of its column's own JSON type where it belongs: at worst into the arguments."""

@@ -1,0 +1,63 @@
+"""The shape of the house: which package may know which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "schemas": {"schemas"},
+    "connectors": {"connectors", "schemas"},
+    "streams": {"connectors", "schemas", "streams"},
+}
+OURS = {"bench", "connectors", "schemas", "streams", "tests"}
+IMPURE = {
+    "aiohttp",
+    "aiokafka",
+    "asyncio",
+    "clickhouse_connect",
+    "faust",
+    "os",
+    "random",
+    "socket",
+    "subprocess",
+    "time",
+}
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level packages that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports relatively"
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_run_in_one_direction(package: str) -> None:
+    files = list((ROOT / package).rglob("*.py"))
+
+    assert files
+    for file in files:
+        assert imported(file) & OURS <= ALLOWED[package], file
+
+
+def test_schemas_are_pure() -> None:
+    for file in (ROOT / "schemas").rglob("*.py"):
+        assert not imported(file) & IMPURE, file
+
+
+def test_only_the_transport_knows_how_faust_is_made_inside() -> None:
+    knowing = {
+        file.name
+        for package in ALLOWED
+        for file in (ROOT / package).rglob("*.py")
+        if "faust.transport" in file.read_text().replace("faust.transports", "")
+    }
+
+    assert knowing == {"transport.py"}
