@@ -11,6 +11,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
@@ -38,6 +39,7 @@ _BATCH_BYTES = 1 << 20
 _REQUEST_BYTES = 24 << 20
 """Above the largest record of any topic."""
 _CLOSE_SECONDS = 5
+_COPIES = 3
 
 
 class Record(NamedTuple):
@@ -49,16 +51,18 @@ class Record(NamedTuple):
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def _translated(servers: str) -> Iterator[None]:
     """Raise Kafka's errors as Retry, Reject or Fatal."""
     try:
         yield
+    except KafkaConnectionError as error:
+        raise Retry(f"Kafka at {servers} cannot be reached") from error
     except (KafkaError, TimeoutError) as error:
-        raise _meaning(error) from error
+        raise _meaning(error, servers) from error
 
 
-def _meaning(error: Exception) -> GridstreamError:
-    text = f"Kafka: {str(error) or type(error).__name__}"
+def _meaning(error: Exception, servers: str) -> GridstreamError:
+    text = f"Kafka at {servers}: {str(error) or type(error).__name__}"
     if isinstance(error, MessageSizeTooLargeError):
         return Reject(f"{text}: the record is larger than its topic takes")
     if isinstance(error, _REFUSED):
@@ -75,14 +79,14 @@ class Producer:
     """
 
     def __init__(self, bootstrap_servers: str, linger: int = 0) -> None:
-        self._bootstrap_servers = bootstrap_servers
+        self._servers = bootstrap_servers
         self._linger = linger
         self._producer = self._new()
         self._replacing = asyncio.Lock()
 
     def _new(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
+            bootstrap_servers=self._servers,
             enable_idempotence=True,
             acks="all",
             compression_type="lz4",
@@ -97,7 +101,7 @@ class Producer:
         Raises:
             Retry: Kafka cannot be reached.
         """
-        with translated():
+        with _translated(self._servers):
             await self._producer.start()
 
     async def stop(self) -> None:
@@ -110,7 +114,7 @@ class Producer:
         Raises:
             Retry: Kafka cannot be reached or does not know the topic.
         """
-        with translated():
+        with _translated(self._servers):
             return len(await self._producer.partitions_for(topic))
 
     async def ping(self) -> None:
@@ -119,7 +123,7 @@ class Producer:
         Raises:
             Retry: no broker answers.
         """
-        with translated():
+        with _translated(self._servers):
             await self._producer.client.fetch_all_metadata()
 
     async def publish(self, topic: str, record: Record) -> None:
@@ -130,7 +134,7 @@ class Producer:
             Reject: it is larger than the topic takes.
         """
         producer = self._producer
-        with translated():
+        with _translated(self._servers):
             try:
                 await producer.send_and_wait(topic, record.value, key=record.key, headers=record.headers)
             except (MessageSizeTooLargeError, OutOfOrderSequenceNumber):
@@ -145,7 +149,7 @@ class Producer:
             Reject: one is larger than its topic takes.
         """
         producer = self._producer
-        with translated():
+        with _translated(self._servers):
             try:
                 sent = [
                     await producer.send_batch(batch, topic, partition=partition)
@@ -190,14 +194,16 @@ class Admin:
     """
 
     def __init__(self, bootstrap_servers: str) -> None:
+        self._servers = bootstrap_servers
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
         self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
 
     async def __aenter__(self) -> Self:
-        with translated():
+        with _translated(self._servers):
             try:
                 await self._admin.start()
                 await self._consumer.start()
+                await asyncio.sleep(0)  # stopped before its background task has begun, it would raise CancelledError
             except BaseException:
                 await self.__aexit__()
                 raise
@@ -210,16 +216,23 @@ class Admin:
     async def ensure_topics(self, topics: Mapping[str, Mapping[str, str]], partitions: int, copies: int) -> list[str]:
         """Make the topics that are not there, with their settings.
 
+        Args:
+            topics: settings by name.
+            partitions: of each.
+            copies: of each partition; 0: three, or as many as there are brokers.
+
         Returns:
             The names of those it made.
 
         Raises:
             Retry, Fatal: Kafka would not.
         """
-        with translated():
+        with _translated(self._servers):
             existing = set(await self._admin.list_topics())
+            brokers = len((await self._admin.describe_cluster())["brokers"])
+            replicas = copies or min(_COPIES, brokers)
             new = [
-                NewTopic(name, partitions, copies, topic_configs=dict(settings))
+                NewTopic(name, partitions, replicas, topic_configs=dict(settings))
                 for name, settings in topics.items()
                 if name not in existing
             ]
@@ -236,7 +249,7 @@ class Admin:
         Raises:
             Retry: Kafka would not say.
         """
-        with translated():
+        with _translated(self._servers):
             partitions = [
                 TopicPartition(topic["topic"], partition["partition"])
                 for topic in await self._admin.describe_topics(list(topics))
@@ -253,12 +266,12 @@ class Admin:
         Raises:
             Retry: Kafka would not say.
         """
-        with translated():
+        with _translated(self._servers):
             offsets = await self._admin.list_consumer_group_offsets(group)
         return {(tp.topic, tp.partition): position.offset for tp, position in offsets.items()}
 
     async def members(self, group: str) -> int:
         """How many workers a consumer group has at the moment."""
-        with translated():
+        with _translated(self._servers):
             described = await self._admin.describe_consumer_groups([group])
         return sum(len(entry[5]) for answer in described for entry in answer.groups)

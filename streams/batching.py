@@ -1,7 +1,7 @@
 """Gathering chunks until there are enough of them, or until the first has waited long enough."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass
 
 from streams.transport import Chunk
@@ -20,7 +20,7 @@ class BatchPolicy:
     seconds: float
 
 
-async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncIterator[list[Chunk]]:
+async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGenerator[list[Chunk], None]:
     """Chunks in batches, none of them empty. While a batch is being worked on, nothing more is taken."""
     clock = asyncio.get_running_loop().time
     iterator = aiter(chunks)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from connectors.errors import GridstreamError
+from streams import logs
 from streams.commands import dead_letters, look, run
 
 cli = typer.Typer(
@@ -16,7 +17,7 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run.up, run.ingress, run.worker, look.status, look.sql):
+for command in (run.up, run.ingress, run.worker, look.status, look.doctor, look.sql):
     cli.command()(command)
 cli.add_typer(look.schema, name="schema")
 cli.add_typer(dead_letters.group, name="dead-letters")
@@ -24,6 +25,7 @@ cli.add_typer(dead_letters.group, name="dead-letters")
 
 @cli.callback(invoke_without_command=True)
 def _root(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    logs.configure("command")
     if version:
         typer.echo(f"gridstream {importlib.metadata.version('gridstream')}")
         raise typer.Exit

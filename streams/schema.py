@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin
 from schemas import ddl, topics
+from schemas.tables import TABLES
 from streams.settings import Settings
 
 
@@ -19,7 +20,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
     """
     wanted = {topic.name: topic.settings for source in settings.sources for topic in topics.of_source(source.name)}
     async with Admin(settings.kafka.servers) as admin:
-        return await admin.ensure_topics(wanted, settings.kafka.partitions, settings.kafka.replication_factor or -1)
+        return await admin.ensure_topics(wanted, settings.kafka.partitions, settings.kafka.replication_factor)
 
 
 async def apply(sources: Iterable[str], clickhouse: ClickHouse) -> None:
@@ -31,3 +32,19 @@ async def apply(sources: Iterable[str], clickhouse: ClickHouse) -> None:
     for source in sources:
         for statement in ddl.statements(source):
             await clickhouse.query(statement)
+
+
+async def missing_columns(source: str, clickhouse: ClickHouse) -> list[str]:
+    """What a source's database lacks: tables, and columns of tables that are there.
+
+    Raises:
+        Retry, Reject, Fatal: ClickHouse would not say.
+    """
+    sql = "SELECT table, groupArray(name) FROM system.columns WHERE database = {database:String} GROUP BY table"
+    live = {table: set(names) for table, names in (await clickhouse.query(sql, {"database": source})).result_rows}
+    missing = []
+    for table in TABLES:
+        declared = {column.name for column in ddl.stored_columns(table)}
+        absent = declared - live.get(table.rows, set())
+        missing += [table.rows] if table.rows not in live else [f"{table.rows}.{name}" for name in sorted(absent)]
+    return missing

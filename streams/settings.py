@@ -80,7 +80,7 @@ class Kafka(_Section):
     embedded_port: Port = Field(9092, description="port of the embedded Apache Kafka")
     partitions: int = Field(4, gt=0, description="of each topic that gridstream makes: at most so many workers a role")
     replication_factor: int = Field(
-        0, ge=0, description="of each topic that gridstream makes; 0: the cluster's own default"
+        0, ge=0, description="of each topic that gridstream makes; 0: three, or as many as there are brokers"
     )
 
     @property

@@ -1,24 +1,20 @@
 """`gridstream up`: everything on one machine, as child processes."""
 
 import asyncio
-import os
 import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from connectors.clickhouse import ClickHouse
-from connectors.embedded import jars, kafka
-from connectors.errors import Fatal, GridstreamError
-from connectors.kafka import Admin
-from streams import schema
+from connectors.embedded import jars
+from connectors.errors import Fatal
+from streams import embedded, schema
 from streams.datafolder import DataFolder
-from streams.process import stop_event
+from streams.process import stop_event, url_of
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
 from streams.worker import ROLES
@@ -87,7 +83,7 @@ async def _start(
     if not settings.kafka.bootstrap_servers:
         servers.append(await _kafka(settings, data, console))
     if not settings.clickhouse.url.get_secret_value():
-        servers.append(_engine(settings, data))
+        servers.append(embedded.engine(settings, data))
     console.print("Starting " + ", ".join(server.name for server in servers) if servers else "Starting", "…")
     await supervisor.start(*servers)
     await schema.ensure_topics(settings)
@@ -102,7 +98,7 @@ async def _start(
         Program(
             "ingress",
             [*command, "ingress", *arguments, *extra],
-            is_ready=partial(_answers, f"{_ingress_url(settings)}/ready"),
+            is_ready=partial(embedded.answers, f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"),
         ),
         *(
             Program(role, [*command, "worker", role, *arguments], environment={"GRIDSTREAM_WORKER__METRICS_PORT": "0"})
@@ -125,45 +121,7 @@ async def _kafka(settings: Settings, data: DataFolder, console: Console) -> Prog
             progress.start_task(task)
             progress.update(task, completed=done, total=of)
 
-        files = await asyncio.to_thread(jars.jars, _cache() / "jars", show)
-    broker = kafka.Broker(data.kafka, settings.kafka.embedded_port, (_free_port(),))
-    return Program(
-        f"Apache Kafka {jars.KAFKA_VERSION}",
-        await asyncio.to_thread(kafka.prepare, broker, files),
-        is_ready=partial(_kafka_answers, settings.kafka.servers),
-        log=data.logs / "kafka.log",
-    )
-
-
-def _engine(settings: Settings, data: DataFolder) -> Program:
-    port = settings.clickhouse.embedded_port
-    return Program(
-        "the ClickHouse engine",
-        [
-            *(sys.executable, "-m", "connectors.embedded.engine"),
-            *("--path", str(data.clickhouse)),
-            *("--port", str(port)),
-            *("--password-file", str(data.engine_password)),
-        ],
-        is_ready=partial(_answers, f"http://127.0.0.1:{port}/ping"),
-        log=data.logs / "clickhouse.log",
-    )
-
-
-async def _kafka_answers(servers: str) -> bool:
-    try:
-        async with Admin(servers):
-            return True
-    except GridstreamError:
-        return False
-
-
-async def _answers(url: str) -> bool:
-    try:
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
-            return response.ok
-    except aiohttp.ClientError:
-        return False
+        return await embedded.kafka(settings, data, show)
 
 
 def _require_free_ports(settings: Settings) -> None:
@@ -181,22 +139,6 @@ def _require_free_ports(settings: Settings) -> None:
                 raise Fatal(f"port {port} on {host} cannot be used ({error.strerror}); free it or set {key}") from error
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gridstream"
-
-
-def _ingress_url(settings: Settings) -> str:
-    host = "127.0.0.1" if settings.ingress.host in ("0.0.0.0", "::") else settings.ingress.host  # noqa: S104
-    return f"http://{host}:{settings.ingress.port}"
-
-
 def _next_steps(settings: Settings, data: DataFolder, *, demo: bool) -> str:
     source = settings.source()
     if source.is_open:
@@ -206,9 +148,9 @@ def _next_steps(settings: Settings, data: DataFolder, *, demo: bool) -> str:
     embedded = f"http://127.0.0.1:{settings.clickhouse.embedded_port}/"
     return _NEXT_STEPS.format(
         demo=f" A simulated feed of {DEMO_RATE} events/s goes into all tables." if demo else "",
-        webhook=f"{_ingress_url(settings)}/sendgrid",
+        webhook=f"{url_of(settings.ingress.host, settings.ingress.port)}/sendgrid",
         access=access,
-        ingress=_ingress_url(settings),
+        ingress=url_of(settings.ingress.host, settings.ingress.port),
         port=settings.ingress.port,
         clickhouse=embedded if not settings.clickhouse.url.get_secret_value() else "<clickhouse.url>",
         database=source.name,

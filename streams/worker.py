@@ -17,7 +17,7 @@ from streams import app as wiring
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
 from streams.process import FINISH_SECONDS, observable, serve, stop_event
-from streams.schema import ensure_topics
+from streams.schema import ensure_topics, missing_columns
 from streams.settings import Settings
 from streams.transport import drain
 
@@ -93,6 +93,8 @@ async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) ->
     stack.push_async_callback(clickhouse.close)
     agents: dict[str, wiring.Agent] = {}
     for source in settings.sources:
+        if missing := await missing_columns(source.name, clickhouse):
+            raise Fatal(f"the database {source.name} lacks {', '.join(missing)}; run: gridstream schema apply")
         agents |= wiring.store_agents(source, clickhouse, producer)
     return agents
 

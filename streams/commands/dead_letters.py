@@ -4,14 +4,12 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from connectors.errors import Fatal
 from schemas.ddl import identifier
 from schemas.tables import DEAD_LETTERS
 from streams.commands.options import DATA, Config, Data, Installation
-from streams.commands.printing import harmless
+from streams.commands.printing import print_table
 
 group = typer.Typer(help="What could not be processed, and why.", no_args_is_help=True)
 
@@ -31,10 +29,9 @@ def listing(
 ) -> None:
     """List what waits."""
     installation = Installation.of(config, data)
-    table = Table("source", "id", "step", "received at (UTC)", "reason", "payload")
-    for row in asyncio.run(_rows(installation, _LIST, {"limit": limit})):
-        table.add_row(*map(harmless, row))
-    Console(highlight=False).print(table if table.row_count else "No dead letters.")
+    rows = asyncio.run(_rows(installation, _LIST, {"limit": limit}))
+    columns = ("source", "id", "step", "received at (UTC)", "reason", "payload")
+    print_table(columns, rows, nothing="No dead letters.")
 
 
 @group.command()
@@ -48,10 +45,7 @@ def show(
     found = asyncio.run(_rows(installation, _SHOW, {"id": letter}))
     if not found:
         raise Fatal(f"there is no dead letter {letter}; `gridstream dead-letters list` shows them")
-    table = Table(show_header=False)
-    for name, value in zip(("source", *_COLUMNS), found[0], strict=True):
-        table.add_row(name, harmless(value))
-    Console(highlight=False).print(table)
+    print_table(("", letter), zip(("source", *_COLUMNS), found[0], strict=True))
 
 
 async def _rows(installation: Installation, query: str, parameters: dict[str, object]) -> list[tuple[object, ...]]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import orjson
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -12,7 +13,8 @@ from schemas import ddl
 from streams import accounting
 from streams import schema as databases
 from streams.commands.options import DATA, Config, Data, Installation
-from streams.commands.printing import harmless
+from streams.commands.printing import harmless, print_table
+from streams.doctor import examine
 from streams.worker import group
 
 
@@ -39,22 +41,45 @@ async def _status(installation: Installation) -> accounting.Status:
 
 def _print_status(found: accounting.Status) -> None:
     console = Console(highlight=False)
-    accounts = Table(title="Accounting", title_justify="left")
-    accounts.add_column("source")
+    accounts = Table("", box=SIMPLE_HEAD)
+    for source in found.sources:
+        accounts.add_column(source, justify="right")
     for name in accounting.COLUMNS:
-        accounts.add_column(name.replace("_", " "), justify="right")
-    accounts.add_column("balanced")
-    for source, account in found.sources.items():
-        verdict = "yes" if account.balanced else "in flight" if account.in_flight else "[red]NO[/red]"
-        accounts.add_row(source, *(f"{getattr(account, name):,}" for name in accounting.COLUMNS), verdict)
+        sums = (getattr(account, name) for account in found.sources.values())
+        accounts.add_row(name.replace("_", " "), *(f"{number:,}" for number in sums))
+    accounts.add_row("balanced", *map(_verdict, found.sources.values()))
     console.print(accounts)
-    roles = Table(title="Roles", title_justify="left")
-    for name in ("role", "state", "lag"):
-        roles.add_column(name, justify="right" if name == "lag" else "left")
+    roles = Table("role", "state", box=SIMPLE_HEAD)
+    roles.add_column("lag", justify="right")
     for role, state in found.roles.items():
         shown = state if state == "running" else f"[red]{state}[/red]"
         roles.add_row(role, shown, f"{found.lag.get(group(role), 0):,}")
     console.print(roles)
+
+
+def _verdict(account: accounting.SourceAccount) -> str:
+    if account.balanced:
+        return "[green]yes[/green]"
+    return "not yet" if account.in_flight else "[red]NO[/red]"
+
+
+def doctor(config: Config = None, data: Data = DATA) -> None:
+    """Check everything that is configured, and say what to do about each thing that is wrong."""
+    installation = Installation.of(config, data)
+    if not asyncio.run(_doctor(installation)):
+        raise typer.Exit(1)
+
+
+async def _doctor(installation: Installation) -> bool:
+    console = Console(highlight=False, soft_wrap=True)
+    well = True
+    async for subject, state, remedy in examine(installation.settings, installation.data):
+        mark = "[red]✗[/red]" if remedy else "[green]✓[/green]"
+        console.print(f"{mark} {subject}:", harmless(state))
+        if remedy:
+            console.print("   →", harmless(remedy))
+            well = False
+    return well
 
 
 def sql(
@@ -65,10 +90,7 @@ def sql(
     """Run a query on the configured ClickHouse and print a table."""
     installation = Installation.of(config, data)
     columns, rows = asyncio.run(_sql(installation, query))
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(harmless, row))
-    Console(highlight=False).print(table)
+    print_table(columns, rows)
 
 
 async def _sql(installation: Installation, query: str) -> tuple[list[str], list[tuple[object, ...]]]:

@@ -1,6 +1,33 @@
 """Printing what came from outside: nothing in it may command a terminal."""
 
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+_PIPE_WIDTH = 10_000
+"""Where nobody's eyes limit the width, no value is cut."""
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str = "") -> None:
+    """Print rows as a table.
+
+    Args:
+        columns: their names.
+        rows: in this order.
+        nothing: printed instead where there are none.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    table = Table(box=SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(harmless(column), overflow="fold")
+    for row in rows:
+        table.add_row(*map(harmless, row))
+    console.print(table if table.row_count or not nothing else nothing)
 
 
 def harmless(value: object) -> Text:

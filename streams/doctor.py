@@ -1,0 +1,94 @@
+"""`gridstream doctor`: everything configured is checked, and what is wrong comes with what to do about it."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from connectors.clickhouse import ClickHouse
+from connectors.errors import GridstreamError
+from connectors.kafka import Admin
+from schemas import topics
+from streams import embedded
+from streams.datafolder import DataFolder
+from streams.process import url_of
+from streams.schema import missing_columns
+from streams.settings import Settings, Source
+from streams.worker import ROLES, group
+
+
+class Finding(NamedTuple):
+    """One thing that was checked.
+
+    Attributes:
+        subject: what.
+        state: how it is.
+        remedy: what to do about it; empty where it is as it should be.
+    """
+
+    subject: str
+    state: str
+    remedy: str = ""
+
+
+async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
+    """Check one thing after the other."""
+    for source in settings.sources:
+        yield _credentials(source)
+    async for finding in _kafka(settings):
+        yield finding
+    async for finding in _clickhouse(settings, data):
+        yield finding
+    url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
+    if await embedded.answers(url):
+        yield Finding("ingress", f"ready at {url}")
+    else:
+        yield Finding("ingress", f"{url} does not answer", "start it: gridstream up, or gridstream ingress")
+
+
+def _credentials(source: Source) -> Finding:
+    proofs = ["a signature"] * bool(source.public_keys) + ["a password"] * bool(source.password)
+    if proofs:
+        return Finding(f"source {source.name}", f"asks for {' and '.join(proofs)}")
+    return Finding(f"source {source.name}", "open, to this machine only")
+
+
+async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
+    start = "start it: gridstream up" if not settings.kafka.bootstrap_servers else "check kafka.bootstrap_servers"
+    try:
+        async with Admin(settings.kafka.servers) as admin:
+            yield Finding("Kafka", f"answers at {settings.kafka.servers}")
+            wanted = {topic.name for source in settings.sources for topic in topics.of_source(source.name)}
+            absent = wanted - {topic for topic, _ in await admin.offsets(wanted)}
+            if absent:
+                named = ", ".join(sorted(absent))
+                yield Finding("topics", f"missing: {named}", "start an ingress or a worker: they make them")
+            else:
+                yield Finding("topics", f"{len(wanted)}, all there")
+            for role in ROLES:
+                members = await admin.members(group(role))
+                remedy = "" if members else f"start one: gridstream worker {role}"
+                yield Finding(f"role {role}", f"{members} running", remedy)
+    except GridstreamError as error:
+        yield Finding("Kafka", str(error), start)
+
+
+async def _clickhouse(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
+    own = settings.clickhouse.url.get_secret_value()
+    try:
+        clickhouse = ClickHouse(data.clickhouse_url(settings))
+        await clickhouse.connect()
+    except GridstreamError as error:
+        yield Finding("ClickHouse", str(error), "check clickhouse.url" if own else "start it: gridstream up")
+        return
+    try:
+        ((version,),) = (await clickhouse.query("SELECT version()")).result_rows
+        yield Finding("ClickHouse", f"{version} answers at {clickhouse.address}")
+        for source in settings.sources:
+            absent = await missing_columns(source.name, clickhouse)
+            if absent:
+                yield Finding(f"database {source.name}", f"missing: {', '.join(absent)}", "gridstream schema apply")
+            else:
+                yield Finding(f"database {source.name}", "has all tables and columns")
+    except GridstreamError as error:
+        yield Finding("ClickHouse", str(error), "look at its log")
+    finally:
+        await clickhouse.close()
