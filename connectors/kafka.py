@@ -1,9 +1,10 @@
 """Kafka: publishing that is safe, topics that are made, positions that can be asked for."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, Self
+from functools import partial
+from typing import Any, NamedTuple, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -11,6 +12,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -24,6 +26,7 @@ from aiokafka.errors import (
 
 from connectors.errors import Fatal, GridstreamError, Reject, Retry
 
+T = TypeVar("T")
 Headers = list[tuple[str, bytes]]
 
 _NO_HEADERS: Headers = []
@@ -40,6 +43,8 @@ _REQUEST_BYTES = 24 << 20
 """Above the largest record of any topic."""
 _CLOSE_SECONDS = 5
 _COPIES = 3
+_COORDINATOR_SECONDS = 10.0
+_COORDINATOR_STEP_SECONDS = 0.1
 
 
 class Record(NamedTuple):
@@ -267,11 +272,20 @@ class Admin:
             Retry: Kafka would not say.
         """
         with _translated(self._servers):
-            offsets = await self._admin.list_consumer_group_offsets(group)
+            offsets = await self._coordinated(partial(self._admin.list_consumer_group_offsets, group))
         return {(tp.topic, tp.partition): position.offset for tp, position in offsets.items()}
 
     async def members(self, group: str) -> int:
         """How many workers a consumer group has at the moment."""
         with _translated(self._servers):
-            described = await self._admin.describe_consumer_groups([group])
+            described = await self._coordinated(partial(self._admin.describe_consumer_groups, [group]))
         return sum(len(entry[5]) for answer in described for entry in answer.groups)
+
+    async def _coordinated(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask a group's coordinator, which a cluster that has just started first has to elect."""
+        async with asyncio.timeout(_COORDINATOR_SECONDS):
+            while True:
+                try:
+                    return await ask()
+                except GroupCoordinatorNotAvailableError:
+                    await asyncio.sleep(_COORDINATOR_STEP_SECONDS)

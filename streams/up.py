@@ -11,13 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from connectors.clickhouse import ClickHouse
 from connectors.embedded import jars
-from connectors.errors import Fatal
+from connectors.errors import Fatal, GridstreamError
+from connectors.kafka import Admin
 from streams import embedded, schema
 from streams.datafolder import DataFolder
 from streams.process import stop_event, url_of
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
-from streams.worker import ROLES
+from streams.worker import ROLES, group
 
 DEMO_RATE = 50
 """Events per second of the demo's feed."""
@@ -62,7 +63,8 @@ async def up(settings: Settings, data: DataFolder, arguments: Sequence[str], *, 
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                console.print(_next_steps(settings, data, demo=demo))
+                shown = settings.with_key(data.demo_signer().public_key) if demo else settings
+                console.print(_next_steps(shown, data, demo=demo))
                 await stopping
             starting.cancel()
             console.print("Stopping …")
@@ -101,7 +103,12 @@ async def _start(
             is_ready=partial(embedded.answers, f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"),
         ),
         *(
-            Program(role, [*command, "worker", role, *arguments], environment={"GRIDSTREAM_WORKER__METRICS_PORT": "0"})
+            Program(
+                role,
+                [*command, "worker", role, *arguments],
+                is_ready=partial(_has_members, settings.kafka.servers, group(role)),
+                environment={"GRIDSTREAM_WORKER__METRICS_PORT": "0"},
+            )
             for role in ROLES
         ),
     )
@@ -122,6 +129,14 @@ async def _kafka(settings: Settings, data: DataFolder, console: Console) -> Prog
             progress.update(task, completed=done, total=of)
 
         return await embedded.kafka(settings, data, show)
+
+
+async def _has_members(servers: str, consumer_group: str) -> bool:
+    try:
+        async with Admin(servers) as admin:
+            return bool(await admin.members(consumer_group))
+    except GridstreamError:
+        return False
 
 
 def _require_free_ports(settings: Settings) -> None:

@@ -73,7 +73,9 @@ def prepare(broker: Broker, jars: Sequence[Path], cluster_id: str = "") -> list[
 
 def new_cluster_id() -> str:
     """A random id, in the form that Kafka wants."""
-    return urlsafe_b64encode(uuid4().bytes).rstrip(b"=").decode()
+    while (encoded := urlsafe_b64encode(uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass  # Kafka's own tools take it for an option
+    return encoded
 
 
 def _properties(broker: Broker, logs: Path) -> str:

@@ -2,17 +2,28 @@
 
 import asyncio
 import sys
+import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.progress import Progress, TextColumn
 
+from connectors.errors import Fatal
+from connectors.event_webhook import Signer
 from streams import ingress as ingress_server
 from streams import logs
 from streams import worker as worker_process
 from streams.commands.options import DATA, Config, Data, Installation
-from streams.process import stop_event
+from streams.process import stop_event, url_of
+from streams.simulator.feed import Feed
+from streams.simulator.simulate import simulate as send
 from streams.supervisor import Program, Supervisor
 from streams.up import up as run_up
+
+_FEED_RATE = 1000.0
+"""Of the feed's own time, where it is sent as fast as it is taken."""
 
 Demo = Annotated[bool, typer.Option("--demo", help="Also send a simulated, signed feed to the first source.")]
 
@@ -56,6 +67,50 @@ def worker(
     else:
         logs.configure("worker")
         asyncio.run(_several(roles, installation.arguments, port))
+
+
+def simulate(
+    config: Config = None,
+    data: Data = DATA,
+    *,
+    rate: Annotated[float, typer.Option(min=0, help="Events a second; 0: as fast as they are taken.")] = 10,
+    count: Annotated[int, typer.Option(min=0, help="Events to send; 0: until Ctrl-C.")] = 0,
+    url: Annotated[str, typer.Option(help="The webhook; default: the source's, on this machine.")] = "",
+    source: Annotated[str, typer.Option(help="The source; default: the first.")] = "",
+    private_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Signs the feed; default: the demo's key, if there is one.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", hidden=True)] = False,
+) -> None:
+    """Send a realistic SendGrid feed: life cycles of messages, framed and signed as SendGrid does it."""
+    logs.configure("simulate")
+    installation = Installation.of(config, data)
+    settings = installation.settings
+    chosen = settings.source(source)
+    key = private_key or (installation.data.demo_key if installation.data.demo_key.exists() else None)
+    password = chosen.password[0].get_secret_value() if chosen.password else ""
+    with Progress(TextColumn("{task.description}"), console=Console(stderr=True), disable=quiet) as progress:
+        task = progress.add_task("Sending …")
+        sending = send(
+            url or f"{url_of(settings.ingress.host, settings.ingress.port)}/sendgrid/{chosen.name}",
+            Feed(seed=time.time_ns(), start=time.time(), rate=rate or _FEED_RATE),
+            rate=rate,
+            count=count,
+            signer=_signer(key) if key else None,
+            credentials=(chosen.username, password) if password else None,
+            on_progress=lambda report: progress.update(task, description=report.line()),
+        )
+        report = asyncio.run(sending)
+        progress.remove_task(task)
+    if not quiet:
+        typer.echo(report.line())
+
+
+def _signer(key: Path) -> Signer:
+    try:
+        return Signer.load(key)
+    except (OSError, ValueError) as error:
+        raise Fatal(f"the private key cannot be used: {error}") from error
 
 
 async def _several(roles: list[str], arguments: tuple[str, ...], port: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
 
 from schemas import topics
@@ -135,7 +135,7 @@ async def test_a_strangers_client_reads_the_topics_as_they_are_described(pipelin
     )
     await consumer.start()
     try:
-        records = {}
+        records: dict[str, ConsumerRecord[bytes, bytes]] = {}
         while len(records) < 2:
             record = await consumer.getone()
             records[record.topic] = record

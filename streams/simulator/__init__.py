@@ -1,0 +1,1 @@
+"""A simulated SendGrid: a realistic feed, and how it is posted."""
