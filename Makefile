@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint format lock clean
+.PHONY: install demo test lint format docs lock clean
 
 install: .venv/installed
 
@@ -36,3 +36,6 @@ lock:
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+docs: install
+	$(BIN)/python -m tests.generated
