@@ -23,6 +23,9 @@ from streams.settings import Settings, Source
 
 log = structlog.get_logger()
 
+_SOURCE = web.RequestKey("source", str)
+"""Set once it is known to be one of ours: metrics must not have a label for whatever is asked for."""
+
 _CONFIRM_SECONDS = 5.0
 """How long Kafka may take. A sender that waits longer gives up itself: some say after 10 s, SendGrid does not say."""
 _BODY_SECONDS = 20.0
@@ -185,7 +188,7 @@ def application(settings: Settings, producer: Producer) -> web.Application:
         name = request.match_info.get("source", settings.sources[0].name)
         if name not in endpoints:
             raise Refusal(404, "there is no such source")
-        request["source"] = name
+        request[_SOURCE] = name
         return await endpoints[name].post(request)
 
     async def ready(_: web.Request) -> web.Response:
@@ -224,5 +227,5 @@ async def _observed(request: web.Request, handler: Handler) -> web.StreamRespons
     else:
         return response
     finally:
-        metrics.REQUESTS.labels(request.get("source", ""), str(status)).inc()
+        metrics.REQUESTS.labels(request.get(_SOURCE, ""), str(status)).inc()
         metrics.REQUEST_SECONDS.observe(time.perf_counter() - started)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from schemas.columns import Column
-from schemas.events import COMMON, EVENTS, EventType
+from schemas.events import COMMON, EVENTS
 from streams.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
 
+from connectors.kafka import Producer, Record
 from schemas import topics
 from schemas.events import EVENTS
+from streams.accounting import SourceAccount
 from streams.datafolder import DataFolder
 from streams.settings import Settings
 from tests.pipeline import Pipeline, running
@@ -92,8 +94,6 @@ async def test_what_is_no_event_is_a_dead_letter_and_takes_no_neighbour_along(pi
 
 
 async def test_a_row_that_clickhouse_refuses_is_a_dead_letter_and_takes_no_neighbour_along(pipeline: Pipeline) -> None:
-    from connectors.kafka import Producer, Record
-
     poison = [b'{"event_id":"x","timestamp":"not a time"}', b"nothing", b'{"event_id":"y","nosuch":1}']
     good = [orjson.dumps({"event_id": f"g{n}", "timestamp": "2026-11-21 12:00:00.000"}) for n in range(20)]
     lines = [*good[:7], poison[0], *good[7:9], poison[1], poison[2], *good[9:]]
@@ -161,8 +161,6 @@ async def test_a_strangers_client_reads_the_topics_as_they_are_described(pipelin
 
 
 def test_the_balance_can_fail() -> None:
-    from streams.accounting import SourceAccount
-
     right = SourceAccount(accepted=10, distinct=7, duplicates=2, malformed=1, refused=1, dead_letters=2, rows=6)
 
     assert right.balanced
