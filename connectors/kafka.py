@@ -29,7 +29,7 @@ from connectors.errors import Fatal, GridstreamError, Reject, Retry
 T = TypeVar("T")
 Headers = list[tuple[str, bytes]]
 
-_NO_HEADERS: Headers = []
+NO_HEADERS: Headers = []
 
 _REFUSED = (
     AuthenticationFailedError,
@@ -52,7 +52,7 @@ class Record(NamedTuple):
 
     key: bytes | None
     value: bytes
-    headers: Headers = _NO_HEADERS
+    headers: Headers = NO_HEADERS
 
 
 @contextmanager

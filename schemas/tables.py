@@ -5,7 +5,7 @@ What people query under a table's name is a view that is exact at any moment; th
 
 from dataclasses import dataclass
 
-from schemas.columns import IDENTITIES, LABEL, TEXT, TIME, UNSIGNED, Column
+from schemas.columns import IDENTITIES, INTEGER, LABEL, TEXT, TIME, UNSIGNED, Column
 from schemas.events import EVENTS, EventType
 
 STORED_AT = Column("stored_at", TIME, computed=True, default="now64(3)")
@@ -61,16 +61,19 @@ DELIVERIES = Table(
         Column("received_at", TIME),
         Column("verified", LABEL),
         Column("bytes", UNSIGNED),
-        Column("events", UNSIGNED),
-        Column("malformed", UNSIGNED),
+        Column("events", INTEGER),
+        Column("malformed", INTEGER),
         Column("identities", IDENTITIES),
+        Column("expired", UNSIGNED),
     ),
     identity=("received_at", "partition", "offset"),
     time="received_at",
 )
 """One row per accepted POST, by its record in the raw topic; `identities` are hashes of its events' identities.
 
-The receive time is part of the identity: a topic made anew counts its offsets from 0 again.
+`expired` raw records just before it were taken by retention before anybody had read them. A replayed dead letter has a
+row too, whose `events` and `malformed` are what it changes in the sums: they may be 0 or negative. The receive time is
+part of the identity because a topic made anew counts its offsets from 0 again.
 """
 
 DEAD_LETTERS = Table(

@@ -22,7 +22,7 @@ ROLE_TOPICS: Mapping[str, Callable[[Iterable[str]], Iterable[str]]] = {
 }
 """What each role reads."""
 
-_CAME_IN = "SELECT sum(events), sum(malformed), uniqExactArray(identities) FROM {database}.deliveries"
+_CAME_IN = "SELECT sum(events), sum(malformed), uniqExactArray(identities), sum(expired) FROM {database}.deliveries"
 _BECAME = """
 SELECT
     (SELECT count() FROM {database}.activity),
@@ -34,11 +34,10 @@ SELECT
     partition,
     {{first:Array(UInt64)}}[partition + 1] AS first,
     {{next:Array(UInt64)}}[partition + 1] AS next,
-    uniqExactIf(offset, offset < first),
     uniqExactIf(offset, offset >= first AND offset < next)
 FROM {database}.deliveries GROUP BY partition
 """
-"""Of each partition of the raw topic: the records seen that Kafka no longer has, and those seen that it still has."""
+"""Of each partition of the raw topic: how many of the records that have been read and are still there were seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +150,13 @@ async def _account(
     source: str, in_flight: int, raw: Offsets, raw_lags: Mapping[Partition, int], clickhouse: ClickHouse
 ) -> SourceAccount:
     database = identifier(source)
-    (accepted, malformed, distinct), *_ = (await clickhouse.query(_CAME_IN.format(database=database))).result_rows
+    (accepted, malformed, distinct, expired), *_ = (
+        await clickhouse.query(_CAME_IN.format(database=database))
+    ).result_rows
     (rows, refused, dead_letters), *_ = (await clickhouse.query(_BECAME.format(database=database))).result_rows
     first = [ends[0] for _, ends in sorted(raw.items())]
     read = [ends[1] - raw_lags[partition] for partition, ends in sorted(raw.items())]
     seen = (await clickhouse.query(_SEEN.format(database=database), {"first": first, "next": read})).result_rows
-    expired = sum(first) - sum(gone for *_, gone, _ in seen)
     missing = sum(read) - sum(first) - sum(there for *_, there in seen)
     return SourceAccount(
         accepted=accepted,

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from connectors.errors import Retry
+from connectors.errors import Fatal, Retry
 
 log = structlog.get_logger()
 
@@ -15,6 +15,36 @@ T = TypeVar("T")
 
 _FIRST_SECONDS = 0.1
 _LONGEST_SECONDS = 10.0
+_COST = 10
+"""Accepted ones that make up for a refused one."""
+_FIRST_REFUSALS = 10
+"""So that a process that is started again and again puts little aside each time, and yet gets past a few bad ones."""
+_MOST_REFUSALS = 100
+
+
+class Refusals:
+    """How many refusals are still the fault of what was refused.
+
+    Beyond that the step itself must be wrong, say a deployment with another schema: it stops instead of putting a whole
+    topic aside. Allowed are a tenth of what is processed, and a burst of a hundred when all was well before.
+    """
+
+    def __init__(self) -> None:
+        self._allowance = _FIRST_REFUSALS * _COST
+
+    def accepted(self, count: int) -> None:
+        """So many were taken."""
+        self._allowance = min(self._allowance + count, _MOST_REFUSALS * _COST)
+
+    def refused(self, what: str, reason: str) -> None:
+        """One was refused.
+
+        Raises:
+            Fatal: one too many.
+        """
+        self._allowance -= _COST
+        if self._allowance < 0:
+            raise Fatal(f"too many {what} are refused: nothing more is put aside before somebody has looked. {reason}")
 
 
 async def persistently(what: str, attempt: Callable[[], Awaitable[T]]) -> T:

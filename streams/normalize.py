@@ -1,5 +1,6 @@
 """The normalize role: raw bodies become one record per event, in the topic of its type, keyed by user id."""
 
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterable, Mapping
 from functools import partial
@@ -8,10 +9,10 @@ from typing import Any, NamedTuple
 import orjson
 from aiokafka.partitioner import murmur2
 
-from connectors.kafka import Producer, Record
+from connectors.kafka import NO_HEADERS, Headers, Producer, Record
 from schemas import topics
 from schemas.columns import time_text
-from schemas.dead_letters import DeadLetter, letter_id
+from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.events import EVENTS
 from schemas.normalize import Normalizer
 from streams.delivery import persistently
@@ -51,24 +52,31 @@ class Normalize:
             await persistently("publishing events", partial(self._producer.publish_all, self.batches(chunk)))
             chunk.acknowledge()
 
-    def batches(self, chunk: Chunk) -> Batches:
-        """The records that a chunk of raw records becomes, by topic and partition."""
+    def batches(self, chunk: Chunk, headers: Headers = NO_HEADERS) -> Batches:
+        """The records that a chunk of raw records becomes, by topic and partition.
+
+        Args:
+            chunk: of the raw topic.
+            headers: of all records of events.
+        """
         batches: Batches = defaultdict(list)
+        expired = chunk.skipped
         for raw in chunk.records:
-            self._add(batches, raw)
+            self._add(batches, raw, headers, expired)
+            expired = 0
         return batches
 
-    def _add(self, batches: Batches, raw: Any) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
-        headers = dict(raw.headers)
+    def _add(self, batches: Batches, raw: Any, headers: Headers, expired: int) -> None:  # noqa: ANN401  aiokafka's record
+        about = dict(raw.headers)
         body = raw.value or b""
-        received_at = _milliseconds(headers.get("received_at"), raw.timestamp)
+        received_at = _milliseconds(about.get("received_at"), raw.timestamp)
         events, malformed = self._normalizer(body, received_at)
         for event, user_id, _, line in events:
             key, number = self._keys[user_id]
             topic, partitions = self._events[event.name]
-            batches[topic, number % partitions].append(Record(key, line))
-        for position, element in malformed.items():
-            letter = DeadLetter(
+            batches[topic, number % partitions].append(Record(key, line, headers))
+        letters = [
+            DeadLetter(
                 id=letter_id("normalize", raw.partition, raw.offset, received_at, position),
                 source=self._source,
                 step="normalize",
@@ -77,21 +85,38 @@ class Normalize:
                 payload=element.payload,
                 topic=raw.topic,
             )
+            for position, element in malformed.items()
+        ]
+        replayed = about.get(HEADER)
+        if replayed:
+            letters = _after_replay(DeadLetter.of_header(replayed, body), letters, succeeded=bool(events))
+        for letter in letters:
             key, number = self._keys[letter.id]
             topic, partitions = self._dead_letters
             batches[topic, number % partitions].append(Record(key, letter.line()))
+        # A replayed letter has been counted as one accepted and malformed element when it first came in.
+        counted = 1 if replayed else 0
         delivery = {
             "partition": raw.partition,
             "offset": raw.offset,
             "received_at": time_text(received_at),
-            "verified": headers.get("verified", b"").decode("utf-8", "replace"),
+            "verified": about.get("verified", b"").decode("utf-8", "replace"),
             "bytes": len(body),
-            "events": len(events) + len(malformed),
-            "malformed": len(malformed),
+            "events": len(events) + len(malformed) - counted,
+            "malformed": len(malformed) - counted,
             "identities": [event.identity for event in events],
+            "expired": expired,
         }
         topic, partitions = self._deliveries
         batches[topic, raw.partition % partitions].append(Record(None, orjson.dumps(delivery)))
+
+
+def _after_replay(letter: DeadLetter, failures: list[DeadLetter], *, succeeded: bool) -> list[DeadLetter]:
+    """What is written after a letter was processed again: what became of it, and letters for what is new."""
+    now = int(time.time() * 1000)
+    if not succeeded and len(failures) == 1:
+        return [letter.failed_again(failures[0].reason, now)]
+    return [letter.now("replayed", now), *failures]
 
 
 class _Target(NamedTuple):

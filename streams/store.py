@@ -1,5 +1,6 @@
 """The store role: chunks of a topic become few large inserts into its table."""
 
+import time
 from collections.abc import AsyncIterable, Sequence
 from functools import partial
 from typing import Any
@@ -7,19 +8,16 @@ from typing import Any
 import structlog
 
 from connectors.clickhouse import ClickHouse
-from connectors.errors import Fatal, Reject
+from connectors.errors import Reject
 from connectors.kafka import Producer, Record
 from schemas.ddl import identifier
-from schemas.dead_letters import DeadLetter, letter_id
+from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.tables import Table
 from streams.batching import BatchPolicy, batches
-from streams.delivery import persistently
+from streams.delivery import Refusals, persistently
 from streams.transport import Chunk
 
 log = structlog.get_logger()
-
-_REFUSALS = 100
-"""So many rows refused in a row are no longer the rows' fault."""
 
 
 class Store:
@@ -49,17 +47,24 @@ class Store:
         self._producer = producer
         self._dead_letters = dead_letters
         self._policy = policy
-        self._refused = 0
+        self._refusals = Refusals()
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Write what comes, then acknowledge it."""
         async for batch in batches(stream, self._policy):
-            await self._write([record for chunk in batch for record in chunk.records])
+            records = [record for chunk in batch for record in chunk.records]
+            refused = await self._write(records)
+            for letter in map(_replayed, records):
+                if letter and letter.id not in refused:
+                    await self._publish(letter.now("replayed", _now()))
             for chunk in batch:
                 chunk.acknowledge()
 
-    async def _write(self, records: Sequence[Any]) -> None:
+    async def _write(self, records: Sequence[Any]) -> set[str]:
         """Insert records; those that ClickHouse will never take are found by halving and become dead letters.
+
+        Returns:
+            The ids of these letters.
 
         Raises:
             Fatal: ClickHouse refuses so much that something else must be wrong.
@@ -67,23 +72,22 @@ class Store:
         lines = b"\n".join([record.value for record in records])
         try:
             await persistently("inserting", partial(self._clickhouse.insert, self._table, lines))
-            self._refused = 0
         except Reject as refusal:
             if len(records) > 1:
                 middle = len(records) // 2
-                await self._write(records[:middle])
-                await self._write(records[middle:])
-                return
-            self._refused += 1
-            if self._refused >= _REFUSALS:
-                raise Fatal(
-                    f"ClickHouse refused {self._refused} rows of {self._table} one after another; "
-                    f"nothing more is put aside before somebody has looked. The last reason: {refusal}"
-                ) from refusal
-            await self._put_aside(records[0], str(refusal))
+                return await self._write(records[:middle]) | await self._write(records[middle:])
+            self._refusals.refused(f"rows of {self._table}", str(refusal))
+            letter = self._letter(records[0], str(refusal))
+            await self._publish(letter)
+            return {letter.id}
+        self._refusals.accepted(len(records))
+        return set()
 
-    async def _put_aside(self, record: Any, reason: str) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
-        letter = DeadLetter(
+    def _letter(self, record: Any, reason: str) -> DeadLetter:  # noqa: ANN401  aiokafka's ConsumerRecord
+        log.warning("row refused by ClickHouse", topic=record.topic, offset=record.offset, reason=reason)
+        if letter := _replayed(record):
+            return letter.failed_again(reason, _now())
+        return DeadLetter(
             id=letter_id("store", record.topic, record.value),
             source=self._source,
             step="store",
@@ -92,6 +96,19 @@ class Store:
             payload=record.value,
             topic=record.topic,
         )
-        log.warning("row refused by ClickHouse", id=letter.id, topic=record.topic, offset=record.offset, reason=reason)
-        publish = partial(self._producer.publish, self._dead_letters, Record(letter.id.encode(), letter.line()))
-        await persistently("publishing a dead letter", publish)
+
+    async def _publish(self, letter: DeadLetter) -> None:
+        record = Record(letter.id.encode(), letter.line())
+        await persistently("publishing a dead letter", partial(self._producer.publish, self._dead_letters, record))
+
+
+def _replayed(record: Any) -> DeadLetter | None:  # noqa: ANN401
+    """The letter that a record replays, if it replays one."""
+    for name, value in record.headers:
+        if name == HEADER:
+            return DeadLetter.of_header(value, record.value)
+    return None
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

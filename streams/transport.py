@@ -46,6 +46,7 @@ class Chunk:
     Attributes:
         records: aiokafka's ConsumerRecords; never empty.
         size: bytes of their values.
+        skipped: records before it that nobody has read and Kafka no longer has.
         acknowledged: everything in it is written, published or dead-lettered.
     """
 
@@ -53,6 +54,7 @@ class Chunk:
     partition: int
     records: Sequence[Any]
     size: int
+    skipped: int = 0
     acknowledged: bool = False
 
     @property

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,6 +14,8 @@ from connectors.clickhouse import ClickHouse
 from connectors.embedded import jars
 from connectors.errors import Fatal, GridstreamError
 from connectors.kafka import Admin
+from schemas.ddl import identifier
+from schemas.events import EVENTS
 from streams import embedded, schema
 from streams.datafolder import DataFolder
 from streams.process import stop_event, url_of
@@ -22,6 +25,9 @@ from streams.worker import ROLES, group
 
 DEMO_RATE = 50
 """Events per second of the demo's feed."""
+
+_FIRST_ROWS_SECONDS = 20.0
+_LOOK_AGAIN_SECONDS = 0.5
 
 _NEXT_STEPS = """
 [bold]gridstream is running.[/bold]{demo}
@@ -63,8 +69,10 @@ async def up(settings: Settings, data: DataFolder, arguments: Sequence[str], *, 
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                shown = settings.with_key(data.demo_signer().public_key) if demo else settings
-                console.print(_next_steps(shown, data, demo=demo))
+                if demo:
+                    settings = settings.with_key(data.demo_signer().public_key)
+                    await _show_first_rows(settings, data, console)
+                console.print(_next_steps(settings, data, demo=demo))
                 await stopping
             starting.cancel()
             console.print("Stopping …")
@@ -117,6 +125,25 @@ async def _start(
         await supervisor.start(
             Program("simulator", [*command, "simulate", *arguments, "--rate", str(DEMO_RATE), *key, "--quiet"])
         )
+
+
+async def _show_first_rows(settings: Settings, data: DataFolder, console: Console) -> None:
+    """Wait until the feed has reached every table, and show it."""
+    database = identifier(settings.source().name)
+    tables = [(event.table, f"(SELECT count() FROM {database}.{identifier(event.table)})") for event in EVENTS]
+    clickhouse = ClickHouse(data.clickhouse_url(settings))
+    await clickhouse.connect()
+    deadline = time.monotonic() + _FIRST_ROWS_SECONDS
+    try:
+        while True:
+            (counts,) = (await clickhouse.query(f"SELECT {', '.join(sql for _, sql in tables)}")).result_rows
+            if all(counts) or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    finally:
+        await clickhouse.close()
+    rows = " · ".join(f"{table} {count}" for (table, _), count in zip(tables, counts, strict=True))
+    console.print(f"\nRows so far: {rows}")
 
 
 async def _kafka(settings: Settings, data: DataFolder, console: Console) -> Program:

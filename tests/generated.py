@@ -90,7 +90,7 @@ def with_sections(text: str, sections: dict[str, str]) -> str:
         pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
         if not pattern.search(text):
             raise KeyError(name)
-        text = pattern.sub(lambda _, content=content: f"{start}\n{content}\n{end}", text)
+        text = pattern.sub(f"{start}\n{content}\n{end}".replace("\\", r"\\"), text)
     return text
 
 
