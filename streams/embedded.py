@@ -35,7 +35,7 @@ async def kafka(
     files = await asyncio.to_thread(jars.jars, cache() / "jars", progress)
     broker = Broker(data.kafka, settings.kafka.embedded_port, (free_port(),))
     return Program(
-        "kafka",
+        "Apache Kafka",
         await asyncio.to_thread(prepare, broker, files),
         is_ready=partial(kafka_answers, settings.kafka.servers),
         log=data.logs / "kafka.log",
@@ -46,7 +46,7 @@ def engine(settings: Settings, data: DataFolder) -> Program:
     """The ClickHouse engine, its HTTP interface on clickhouse.embedded_port."""
     port = settings.clickhouse.embedded_port
     return Program(
-        "clickhouse",
+        "ClickHouse",
         [
             *(sys.executable, "-m", "connectors.embedded.engine"),
             *("--path", str(data.clickhouse)),

@@ -94,7 +94,7 @@ async def _start(
         servers.append(await _kafka(settings, data, console))
     if not settings.clickhouse.url.get_secret_value():
         servers.append(embedded.engine(settings, data))
-    console.print("Starting " + ", ".join(server.name for server in servers) if servers else "Starting", "…")
+    console.print("Starting", ", ".join(server.name for server in servers) or "the roles", "…")
     await supervisor.start(*servers)
     await schema.ensure_topics(settings)
     clickhouse = ClickHouse(data.clickhouse_url(settings))
