@@ -56,7 +56,7 @@ class Record(NamedTuple):
 
 
 @contextmanager
-def _translated(servers: str) -> Iterator[None]:
+def translated(servers: str) -> Iterator[None]:
     """Raise Kafka's errors as Retry, Reject or Fatal."""
     try:
         yield
@@ -106,7 +106,7 @@ class Producer:
         Raises:
             Retry: Kafka cannot be reached.
         """
-        with _translated(self._servers):
+        with translated(self._servers):
             await self._producer.start()
 
     async def stop(self) -> None:
@@ -119,7 +119,7 @@ class Producer:
         Raises:
             Retry: Kafka cannot be reached or does not know the topic.
         """
-        with _translated(self._servers):
+        with translated(self._servers):
             return len(await self._producer.partitions_for(topic))
 
     async def ping(self) -> None:
@@ -128,7 +128,7 @@ class Producer:
         Raises:
             Retry: no broker answers.
         """
-        with _translated(self._servers):
+        with translated(self._servers):
             await self._producer.client.fetch_all_metadata()
 
     async def publish(self, topic: str, record: Record) -> None:
@@ -139,7 +139,7 @@ class Producer:
             Reject: it is larger than the topic takes.
         """
         producer = self._producer
-        with _translated(self._servers):
+        with translated(self._servers):
             try:
                 await producer.send_and_wait(topic, record.value, key=record.key, headers=record.headers)
             except (MessageSizeTooLargeError, OutOfOrderSequenceNumber):
@@ -154,7 +154,7 @@ class Producer:
             Reject: one is larger than its topic takes.
         """
         producer = self._producer
-        with _translated(self._servers):
+        with translated(self._servers):
             try:
                 sent = [
                     await producer.send_batch(batch, topic, partition=partition)
@@ -204,7 +204,7 @@ class Admin:
         self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
 
     async def __aenter__(self) -> Self:
-        with _translated(self._servers):
+        with translated(self._servers):
             try:
                 await self._admin.start()
                 await self._consumer.start()
@@ -232,7 +232,7 @@ class Admin:
         Raises:
             Retry, Fatal: Kafka would not.
         """
-        with _translated(self._servers):
+        with translated(self._servers):
             existing = set(await self._admin.list_topics())
             brokers = len((await self._admin.describe_cluster())["brokers"])
             replicas = copies or min(_COPIES, brokers)
@@ -254,7 +254,7 @@ class Admin:
         Raises:
             Retry: Kafka would not say.
         """
-        with _translated(self._servers):
+        with translated(self._servers):
             partitions = [
                 TopicPartition(topic["topic"], partition["partition"])
                 for topic in await self._admin.describe_topics(list(topics))
@@ -271,13 +271,13 @@ class Admin:
         Raises:
             Retry: Kafka would not say.
         """
-        with _translated(self._servers):
+        with translated(self._servers):
             offsets = await self._coordinated(partial(self._admin.list_consumer_group_offsets, group))
         return {(tp.topic, tp.partition): position.offset for tp, position in offsets.items()}
 
     async def members(self, group: str) -> int:
         """How many workers a consumer group has at the moment."""
-        with _translated(self._servers):
+        with translated(self._servers):
             described = await self._coordinated(partial(self._admin.describe_consumer_groups, [group]))
         return sum(len(entry[5]) for answer in described for entry in answer.groups)
 

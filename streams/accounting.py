@@ -4,23 +4,14 @@ The two sides are counted apart: what came in from `deliveries`, which the norma
 what became of it from the tables that people query.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin
 from schemas import topics
 from schemas.ddl import identifier
-from streams.worker import group
-
-Partition = tuple[str, int]
-Offsets = Mapping[Partition, tuple[int, int]]
-
-ROLE_TOPICS: Mapping[str, Callable[[Iterable[str]], Iterable[str]]] = {
-    "normalize": lambda sources: (topics.raw(source) for source in sources),
-    "store": lambda sources: (topic for source in sources for topic in topics.stored(source)),
-}
-"""What each role reads."""
+from streams.groups import ROLE_TOPICS, Offsets, Partition, group, lags_of
 
 _CAME_IN = "SELECT sum(events), sum(malformed), uniqExactArray(identities), sum(expired) FROM {database}.deliveries"
 _BECAME = """
@@ -123,7 +114,9 @@ async def collect(sources: Iterable[str], admin: Admin, clickhouse: ClickHouse) 
     """
     names = list(sources)
     offsets = await admin.offsets([topic.name for name in names for topic in topics.of_source(name)])
-    lags = {role: _lags(offsets, await admin.committed(group(role)), ROLE_TOPICS[role](names)) for role in ROLE_TOPICS}
+    lags = {
+        role: lags_of(offsets, await admin.committed(group(role)), ROLE_TOPICS[role](names)) for role in ROLE_TOPICS
+    }
     accounts = {}
     for name in names:
         waiting = [lag for role in lags.values() for (topic, _), lag in role.items() if topic.startswith(f"{name}.")]
@@ -134,16 +127,6 @@ async def collect(sources: Iterable[str], admin: Admin, clickhouse: ClickHouse) 
         lag={group(role): sum(lag.values()) for role, lag in lags.items()},
         roles={role: "running" if await admin.members(group(role)) else "stopped" for role in ROLE_TOPICS},
     )
-
-
-def _lags(offsets: Offsets, committed: Mapping[Partition, int], read: Iterable[str]) -> dict[Partition, int]:
-    """How many records of each partition a group has not processed."""
-    names = set(read)
-    return {
-        partition: following - max(first, committed.get(partition, first))
-        for partition, (first, following) in offsets.items()
-        if partition[0] in names
-    }
 
 
 async def _account(

@@ -17,7 +17,7 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run.up, run.ingress, run.worker, run.simulate, look.status, look.doctor, look.sql):
+for command in (run.up, run.ingress, run.worker, run.simulate, run.replay, look.status, look.doctor, look.sql):
     cli.command()(command)
 cli.add_typer(look.schema, name="schema")
 cli.add_typer(dead_letters.group, name="dead-letters")

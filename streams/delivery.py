@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -20,6 +21,15 @@ _COST = 10
 _FIRST_REFUSALS = 10
 """So that a process that is started again and again puts little aside each time, and yet gets past a few bad ones."""
 _MOST_REFUSALS = 100
+
+
+class _Retries:
+    """The last time that something outside could not, by the monotonic clock."""
+
+    last = 0.0
+
+
+RETRIES = _Retries()
 
 
 class Refusals:
@@ -59,6 +69,7 @@ async def persistently(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         try:
             return await attempt()
         except Retry as error:
+            RETRIES.last = time.monotonic()
             wait = error.after if error.after is not None else pause * random.uniform(0.5, 1)  # noqa: S311  no secret
             log.warning("waiting to try again", what=what, seconds=round(wait, 1), reason=str(error))
             await asyncio.sleep(wait)

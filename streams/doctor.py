@@ -9,10 +9,10 @@ from connectors.kafka import Admin
 from schemas import topics
 from streams import embedded
 from streams.datafolder import DataFolder
+from streams.groups import ROLE_TOPICS, group
 from streams.process import url_of
 from streams.schema import missing_columns
 from streams.settings import Settings, Source
-from streams.worker import ROLES, group
 
 
 class Finding(NamedTuple):
@@ -63,7 +63,7 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding("topics", f"missing: {named}", "start an ingress or a worker: they make them")
             else:
                 yield Finding("topics", f"{len(wanted)}, all there")
-            for role in ROLES:
+            for role in ROLE_TOPICS:
                 members = await admin.members(group(role))
                 remedy = "" if members else f"start one: gridstream worker {role}"
                 yield Finding(f"role {role}", f"{members} running", remedy)

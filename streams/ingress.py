@@ -16,7 +16,7 @@ from connectors.errors import Reject, Retry
 from connectors.event_webhook import SIGNATURE_HEADER, TIMESTAMP_HEADER, is_signed, public_key
 from connectors.kafka import Headers, Producer, Record
 from schemas import topics
-from streams import metrics, process
+from streams import failpoints, metrics, process
 from streams.delivery import persistently
 from streams.schema import ensure_topics
 from streams.settings import Settings, Source
@@ -87,7 +87,9 @@ class Intake:
         self._unconfirmed += size
         try:
             async with asyncio.timeout(_CONFIRM_SECONDS):
+                await failpoints.reach("before publishing")
                 await self._producer.publish(topic, record)
+                await failpoints.reach("after publishing")
         except (Retry, TimeoutError) as error:
             log.warning("not accepted", topic=topic, reason=str(error) or "Kafka did not confirm in time")
             raise Refusal(503, "Kafka did not confirm in time", {"Retry-After": _RETRY_AFTER}) from error

@@ -15,6 +15,7 @@ from schemas.columns import time_text
 from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.events import EVENTS
 from schemas.normalize import Normalizer
+from streams import failpoints
 from streams.delivery import persistently
 from streams.transport import Chunk
 
@@ -49,7 +50,10 @@ class Normalize:
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Publish what each chunk becomes, then acknowledge it."""
         async for chunk in stream:
-            await persistently("publishing events", partial(self._producer.publish_all, self.batches(chunk)))
+            batches = self.batches(chunk)
+            await failpoints.reach("before publishing")
+            await persistently("publishing events", partial(self._producer.publish_all, batches))
+            await failpoints.reach("after publishing")
             chunk.acknowledge()
 
     def batches(self, chunk: Chunk, headers: Headers = NO_HEADERS) -> Batches:

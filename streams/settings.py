@@ -97,6 +97,10 @@ class Worker(_Section):
         description="of a worker started by hand, its further processes the next ports; 0: free ones, said in the log",
     )
 
+    stuck_seconds: float = Field(
+        300, gt=0, description="a worker that makes no progress for so long, though there is work, is ended"
+    )
+
 
 class ClickHouse(_Section):
     """Where the rows end up."""

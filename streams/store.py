@@ -13,6 +13,7 @@ from connectors.kafka import Producer, Record
 from schemas.ddl import identifier
 from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.tables import Table
+from streams import failpoints
 from streams.batching import BatchPolicy, batches
 from streams.delivery import Refusals, persistently
 from streams.transport import Chunk
@@ -53,7 +54,9 @@ class Store:
         """Write what comes, then acknowledge it."""
         async for batch in batches(stream, self._policy):
             records = [record for chunk in batch for record in chunk.records]
+            await failpoints.reach("before inserting")
             refused = await self._write(records)
+            await failpoints.reach("after inserting")
             for letter in map(_replayed, records):
                 if letter and letter.id not in refused:
                     await self._publish(letter.now("replayed", _now()))

@@ -27,6 +27,8 @@ from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams import failpoints
+
 log = structlog.get_logger()
 
 _FETCH_SECONDS = 0.1
@@ -111,6 +113,30 @@ class Ledger:
         return sum(chunk.size for chunk in self.unacknowledged()) >= self.limit
 
 
+@dataclass(slots=True)
+class Positions:
+    """Where each partition goes on, to notice what Kafka took away before it was read."""
+
+    _next: dict[TP, int] = field(default_factory=dict)
+    _ends: dict[TP, int] = field(default_factory=dict)
+
+    def start(self, committed: Mapping[TP, int | None]) -> None:
+        """Partitions were assigned: they go on where they were committed, new ones at 0."""
+        self._next = {tp: offset or 0 for tp, offset in committed.items()}
+        self._ends = {}
+
+    def skipped(self, tp: TP, first: int, last: int, end: int) -> int:
+        """How many records were lost before a chunk, by its first and last offset and the partition's end.
+
+        Offsets that start again are those of a topic that was made anew: lost is what the old one still had.
+        """
+        expected = self._next.get(tp, first)
+        lost = first - expected if first >= expected else max(0, self._ends.get(tp, expected) - expected)
+        self._next[tp] = last + 1
+        self._ends[tp] = end
+        return lost
+
+
 class Consumer(driver.Consumer):
     """Faust's consumer, with chunks instead of messages."""
 
@@ -120,6 +146,7 @@ class Consumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.ledger = Ledger(limit=self.app.conf.stream_buffer_maxsize)
         self._fetching = True
+        self._positions = Positions()
 
     def _new_consumer_thread(self) -> "ConsumerThread":
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -137,8 +164,15 @@ class Consumer(driver.Consumer):
             await self._until_flowing(fetcher)
             for tp, chunk in chunks:
                 if self.flow_active and assignment is self._thread.current_assignment():
+                    self._note_skipped(tp, chunk)
                     self.ledger.take(tp, chunk)
                     await self.callback(self._message(tp, chunk))
+
+    def _note_skipped(self, tp: TP, chunk: Chunk) -> None:
+        first, last = chunk.records[0].offset, chunk.last
+        chunk.skipped = self._positions.skipped(tp, first, last, self.highwater(tp) or last + 1)
+        if chunk.skipped:
+            log.error("records expired unread", topic=tp.topic, partition=tp.partition, records=chunk.skipped)
 
     async def _until_flowing(self, fetcher: Any) -> None:
         if not self.flow_active:
@@ -171,9 +205,15 @@ class Consumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Called while a rebalance takes all partitions away."""
         self.stop_flow()
+        await failpoints.reach("rebalancing")
         await self.settle(_HANDOVER_SECONDS)
         self.ledger.forget()
         await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Called when a rebalance has given partitions."""
+        self._positions.start(await self._thread.committed(assigned))
+        await super().on_partitions_assigned(assigned, generation_id)
 
     async def perform_seek(self) -> None:
         """Nothing: a new assignment begins at the committed offsets by itself, and no other moment needs it."""
@@ -238,9 +278,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, records in fetched.items()
         ]
 
+    async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
+        """The group's committed offsets; None where there is none."""
+        return await self.call_thread(self._committed, list(partitions))  # type: ignore[no-any-return]
+
+    async def _committed(self, partitions: list[TP]) -> dict[TP, int | None]:
+        consumer = self._ensure_consumer()
+        offsets = await asyncio.gather(*(consumer.committed(TopicPartition(*tp)) for tp in partitions))
+        return dict(zip(partitions, offsets, strict=True))
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
+        await failpoints.reach("before committing")
         try:
             await asyncio.wait_for(
                 consumer.commit({TopicPartition(*tp): offset for tp, offset in offsets.items() if tp in assigned}),
@@ -252,7 +302,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         except (KafkaError, TimeoutError) as error:
             log.warning("commit failed; the next one covers it", reason=repr(error))
             return False
+        await failpoints.reach("after committing")
         return True
+
+
+def assigned(app: faust.App) -> set[tuple[str, int]]:
+    """The partitions that an app reads at the moment."""
+    consumer = cast("Consumer", app.consumer)
+    return {(tp.topic, tp.partition) for tp in consumer.assignment()}
 
 
 async def drain(app: faust.App, seconds: float) -> None:

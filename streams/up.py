@@ -18,10 +18,11 @@ from schemas.ddl import identifier
 from schemas.events import EVENTS
 from streams import embedded, schema
 from streams.datafolder import DataFolder
+from streams.groups import group
 from streams.process import stop_event, url_of
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
-from streams.worker import ROLES, group
+from streams.worker import ROLES
 
 DEMO_RATE = 50
 """Events per second of the demo's feed."""

@@ -16,17 +16,14 @@ from schemas import topics
 from streams import app as wiring
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
+from streams.groups import group
 from streams.process import FINISH_SECONDS, observable, serve, stop_event
 from streams.schema import ensure_topics, missing_columns
 from streams.settings import Settings
 from streams.transport import drain
+from streams.watchdog import watch
 
 log = structlog.get_logger()
-
-
-def group(role: str) -> str:
-    """The consumer group of a role."""
-    return f"gridstream.{role}"
 
 
 async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int) -> None:
@@ -46,12 +43,16 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
         app = wiring.faust_app(group(role), settings.kafka.servers)
-        for topic, agent in (await ROLES[role](settings, data, stack)).items():
+        agents = await ROLES[role](settings, data, stack)
+        for topic, agent in agents.items():
             wiring.attach(app, topic, partial(_guarded, agent, failed))
         await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
         await app.start()
         log.info("working")
+        watching = asyncio.ensure_future(watch(app, settings.kafka.servers, agents, settings.worker.stuck_seconds))
+        watching.add_done_callback(partial(_fail, failed))
         await app.wait_first(stopped.wait(), asyncio.shield(failed))
+        watching.cancel()
         if not failed.done() and stopped.is_set():
             await drain(app, FINISH_SECONDS)
         await app.stop()
@@ -60,6 +61,11 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
         if failed.done():
             failed.result()
     log.info("stopped")
+
+
+def _fail(failed: asyncio.Future[None], task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) and not failed.done():
+        failed.set_exception(error)
 
 
 async def _guarded(agent: wiring.Agent, failed: asyncio.Future[None], stream: Any) -> None:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from connectors.clickhouse import ClickHouse
-from connectors.kafka import Admin
+from connectors.kafka import Admin, Producer, Record
 from schemas.ddl import identifier
 from streams import embedded
 from streams.accounting import SourceAccount, Status, collect
@@ -34,14 +36,52 @@ class Pipeline:
     """
 
     def __init__(
-        self, source: str, servers: Settings, port: int, supervisor: Supervisor, clickhouse: ClickHouse
+        self,
+        source: str,
+        environment: Mapping[str, str],
+        supervisor: Supervisor,
+        clickhouse: ClickHouse,
     ) -> None:
         self.source = source
-        self.base = f"http://127.0.0.1:{port}"
+        self.base = f"http://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
         self.url = f"{self.base}/sendgrid/{source}"
         self.supervisor = supervisor
         self.clickhouse = clickhouse
-        self.servers = servers.kafka.servers
+        self.servers = environment["GRIDSTREAM_KAFKA__BOOTSTRAP_SERVERS"]
+        self._environment = environment
+
+    async def command(self, *arguments: str) -> tuple[int, str, str]:
+        """Run `gridstream` on it: exit code, output, errors."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streams.cli", *arguments),
+            env={**os.environ, **self._environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await asyncio.wait_for(process.communicate(), _PATIENCE_SECONDS)
+        assert process.returncode is not None
+        return process.returncode, output.decode(), errors.decode()
+
+    async def publish(self, topic: str, *records: Record) -> None:
+        """Put records into a topic."""
+        producer = Producer(self.servers)
+        await producer.start()
+        for record in records:
+            await producer.publish(topic, record)
+        await producer.stop()
+
+    async def records(self, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
+        """Everything that is in a topic."""
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.servers, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets(consumer.assignment())
+            found: list[ConsumerRecord[bytes, bytes]] = []
+            while len(found) < sum(ends.values()):
+                found.append(await consumer.getone())
+            return found
+        finally:
+            await consumer.stop()
 
     async def post(self, body: bytes, **headers: str) -> int:
         """POST a body to the webhook; returns the answer's status."""
@@ -110,5 +150,5 @@ async def running(
             program("normalize", "worker", "normalize"),
             program("store", "worker", "store"),
         )
-        yield Pipeline(source, servers, port, supervisor, clickhouse)
+        yield Pipeline(source, environment, supervisor, clickhouse)
     await clickhouse.close()

@@ -15,7 +15,7 @@ from streams import schema as databases
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.printing import harmless, print_table
 from streams.doctor import examine
-from streams.worker import group
+from streams.groups import group
 
 
 def status(

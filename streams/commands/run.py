@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from connectors.errors import Fatal
 from connectors.event_webhook import Signer
@@ -16,7 +16,9 @@ from streams import ingress as ingress_server
 from streams import logs
 from streams import worker as worker_process
 from streams.commands.options import DATA, Config, Data, Installation
+from streams.commands.times import moment_ms
 from streams.process import stop_event, url_of
+from streams.replaying import Replay
 from streams.simulator.feed import Feed
 from streams.simulator.simulate import simulate as send
 from streams.supervisor import Program, Supervisor
@@ -104,6 +106,25 @@ def simulate(
         progress.remove_task(task)
     if not quiet:
         typer.echo(report.line())
+
+
+def replay(
+    since: Annotated[str, typer.Option(metavar="T", help="Received from then on: ISO 8601, or an age such as 2h.")],
+    config: Config = None,
+    data: Data = DATA,
+    *,
+    until: Annotated[str, typer.Option(metavar="T", help="Received before then; default: now.")] = "",
+    source: Annotated[str, typer.Option(help="The source; default: the first.")] = "",
+) -> None:
+    """Normalize again what is in the raw topic. Nothing counts twice; what is missing is filled."""
+    settings = Installation.of(config, data).settings
+    chosen = settings.source(source)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("Raw records", total=None)
+        running = Replay(settings, chosen, moment_ms(since), moment_ms(until) if until else 0)
+        report = asyncio.run(running.run(lambda p: progress.update(task, completed=p.done, total=p.total)))
+    typer.echo(f"normalized {report.total:,} raw records of {chosen.name} again")
 
 
 def _signer(key: Path) -> Signer:
