@@ -24,12 +24,13 @@ _POLL_RECORDS = 20_000
 Agent = Callable[[Any], Awaitable[None]]
 
 
-def faust_app(group: str, bootstrap_servers: str) -> faust.App:
+def faust_app(group: str, bootstrap_servers: str, member: str | None = None) -> faust.App:
     """A Faust app over chunks, without the parts of Faust that gridstream does not use.
 
     Args:
         group: the consumer group; each role has its own.
         bootstrap_servers: comma-separated host:port.
+        member: a name in the group that survives a restart; None: another one each time.
     """
     return faust.App(
         group,
@@ -46,6 +47,7 @@ def faust_app(group: str, bootstrap_servers: str) -> faust.App:
         broker_heartbeat_interval=3.0,
         broker_rebalance_timeout=30.0,
         broker_commit_interval=1.0,
+        consumer_group_instance_id=member,
         consumer_max_fetch_size=4 << 20,
     )
 

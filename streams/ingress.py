@@ -87,9 +87,9 @@ class Intake:
         self._unconfirmed += size
         try:
             async with asyncio.timeout(_CONFIRM_SECONDS):
-                await failpoints.reach("before publishing")
+                await failpoints.reach("before-publishing")
                 await self._producer.publish(topic, record)
-                await failpoints.reach("after publishing")
+                await failpoints.reach("after-publishing")
         except (Retry, TimeoutError) as error:
             log.warning("not accepted", topic=topic, reason=str(error) or "Kafka did not confirm in time")
             raise Refusal(503, "Kafka did not confirm in time", {"Retry-After": _RETRY_AFTER}) from error

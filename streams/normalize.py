@@ -51,9 +51,9 @@ class Normalize:
         """Publish what each chunk becomes, then acknowledge it."""
         async for chunk in stream:
             batches = self.batches(chunk)
-            await failpoints.reach("before publishing")
+            await failpoints.reach("before-publishing")
             await persistently("publishing events", partial(self._producer.publish_all, batches))
-            await failpoints.reach("after publishing")
+            await failpoints.reach("after-publishing")
             chunk.acknowledge()
 
     def batches(self, chunk: Chunk, headers: Headers = NO_HEADERS) -> Batches:

@@ -54,9 +54,9 @@ class Store:
         """Write what comes, then acknowledge it."""
         async for batch in batches(stream, self._policy):
             records = [record for chunk in batch for record in chunk.records]
-            await failpoints.reach("before inserting")
+            await failpoints.reach("before-inserting")
             refused = await self._write(records)
-            await failpoints.reach("after inserting")
+            await failpoints.reach("after-inserting")
             for letter in map(_replayed, records):
                 if letter and letter.id not in refused:
                     await self._publish(letter.now("replayed", _now()))

@@ -290,7 +290,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
-        await failpoints.reach("before committing")
+        await failpoints.reach("before-committing")
         try:
             await asyncio.wait_for(
                 consumer.commit({TopicPartition(*tp): offset for tp, offset in offsets.items() if tp in assigned}),
@@ -302,7 +302,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         except (KafkaError, TimeoutError) as error:
             log.warning("commit failed; the next one covers it", reason=repr(error))
             return False
-        await failpoints.reach("after committing")
+        await failpoints.reach("after-committing")
         return True
 
 

@@ -20,6 +20,7 @@ from streams.groups import group
 from streams.process import FINISH_SECONDS, observable, serve, stop_event
 from streams.schema import ensure_topics, missing_columns
 from streams.settings import Settings
+from streams.slots import claim
 from streams.transport import drain
 from streams.watchdog import watch
 
@@ -42,7 +43,10 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
-        app = wiring.faust_app(group(role), settings.kafka.servers)
+        slot = claim(role, settings.kafka.servers)
+        if slot:
+            stack.enter_context(slot.lock)
+        app = wiring.faust_app(group(role), settings.kafka.servers, slot.name if slot else None)
         agents = await ROLES[role](settings, data, stack)
         for topic, agent in agents.items():
             wiring.attach(app, topic, partial(_guarded, agent, failed))
