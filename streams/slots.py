@@ -1,7 +1,10 @@
 """Names for workers that survive a restart: Kafka then gives a restarted worker its partitions back at once.
 
 Without such a name (static membership, KIP-345) the partitions of a worker that was killed wait for the session to end:
-9.1 s were measured, against 1.6 s. The price: those of a worker that is stopped for good wait as long.
+9.1 s were measured, against 1.6 s. A worker that stops in good order leaves its group and gives them up at once.
+
+Kafka gives a member that comes back under its name what it had, without asking what it subscribes to now. So a worker
+that reads other topics than before, because a source was added, has to be another member: the name covers the topics.
 """
 
 import fcntl
@@ -11,6 +14,7 @@ import os
 import socket
 import tempfile
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -29,14 +33,15 @@ class Slot(NamedTuple):
     lock: IO[str]
 
 
-def claim(role: str, servers: str) -> Slot | None:
+def claim(role: str, servers: str, subscription: Iterable[str]) -> Slot | None:
     """The first free slot of a role on this machine; None where no file can be locked.
 
     Args:
         role: of the worker.
         servers: of the Kafka cluster: another cluster has other slots.
+        subscription: the topics it reads.
     """
-    cluster = hashlib.sha256(servers.encode()).hexdigest()[:8]
+    cluster, topics = _digest(servers), _digest(",".join(sorted(subscription)))
     folder = Path(tempfile.gettempdir()) / f"gridstream-{os.getuid()}"
     machine = f"{socket.gethostname()}-{uuid.getnode():x}"
     try:
@@ -48,7 +53,11 @@ def claim(role: str, servers: str) -> Slot | None:
             except BlockingIOError:
                 lock.close()
                 continue
-            return Slot(f"{machine}-{role}-{number}", lock)
+            return Slot(f"{machine}-{role}-{topics}-{number}", lock)
     except OSError:
         pass
     return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

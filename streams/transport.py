@@ -257,6 +257,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 
+    async def on_thread_stop(self) -> None:
+        """Leave the group at once: only a member that dies keeps its name, and with it its partitions."""
+        if self._consumer is not None and (coordinator := self._consumer._coordinator) is not None:
+            coordinator._group_instance_id = None
+        await super().on_thread_stop()
+
     def current_assignment(self) -> object:
         """An object that each rebalance replaces."""
         subscription = self._ensure_consumer()._subscription.subscription

@@ -43,11 +43,11 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
-        slot = claim(role, settings.kafka.servers)
+        agents = await ROLES[role](settings, data, stack)
+        slot = claim(role, settings.kafka.servers, agents)
         if slot:
             stack.enter_context(slot.lock)
         app = wiring.faust_app(group(role), settings.kafka.servers, slot.name if slot else None)
-        agents = await ROLES[role](settings, data, stack)
         for topic, agent in agents.items():
             wiring.attach(app, topic, partial(_guarded, agent, failed))
         await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
