@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from connectors.errors import Fatal
 from connectors.event_webhook import Signer
-from streams import ingress as ingress_server
 from streams import logs
 from streams import worker as worker_process
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.times import moment_ms
+from streams.ingress import server as ingress_server
 from streams.process import stop_event, url_of
 from streams.replaying import Replay
 from streams.simulator.feed import Feed

@@ -15,7 +15,8 @@ from aiohttp import web
 from connectors.errors import Reject, Retry
 from connectors.event_webhook import Signer
 from connectors.kafka import Record
-from streams import ingress
+from streams.ingress import intake
+from streams.ingress import server as http_server
 from streams.settings import Settings
 
 SIGNER = Signer.generate()
@@ -64,8 +65,8 @@ class Server:
 @asynccontextmanager
 async def serving(**settings: Any) -> AsyncIterator[Server]:
     producer = FakeProducer()
-    app = ingress.application(Settings(**settings), producer)  # type: ignore[arg-type]
-    runner = ingress._runner(app)
+    app = http_server.application(Settings(**settings), producer)  # type: ignore[arg-type]
+    runner = http_server._runner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -228,7 +229,7 @@ class TestLimits:
             assert (await server.post(**{"X-Long": "x" * 20_000}))[0] == 400
 
     async def test_a_sender_that_takes_too_long_for_its_body_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ingress, "_BODY_SECONDS", 0.05)
+        monkeypatch.setattr(intake, "_BODY_SECONDS", 0.05)
         forever = asyncio.Event()
 
         async def slowly() -> AsyncIterator[bytes]:
@@ -242,7 +243,7 @@ class TestLimits:
         assert "too long" in text
 
     async def test_a_connection_without_a_request_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ingress, "_IDLE_SECONDS", 0.05)
+        monkeypatch.setattr(http_server, "_IDLE_SECONDS", 0.05)
         async with serving() as server:
             host, port = server.url.removeprefix("http://").split(":")
             reader, writer = await asyncio.open_connection(host, int(port))
@@ -260,13 +261,13 @@ class TestKafka:
                 assert int(answer.headers["Retry-After"]) > 0
 
     async def test_so_it_is_when_it_is_too_slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ingress, "_CONFIRM_SECONDS", 0.05)
+        monkeypatch.setattr(intake, "_CONFIRM_SECONDS", 0.05)
         async with serving() as server:
             server.producer.hanging = asyncio.Event()
             assert (await server.post())[0] == 503
 
     async def test_so_it_is_when_too_much_is_waiting_already(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ingress, "_UNCONFIRMED_BYTES", 1000)
+        monkeypatch.setattr(intake, "_UNCONFIRMED_BYTES", 1000)
         async with serving() as server:
             server.producer.hanging = asyncio.Event()
             waiting = asyncio.ensure_future(server.post(body=b"x" * 800))

@@ -1,0 +1,1 @@
+"""The ingress: takes webhooks, and answers only when Kafka has them."""

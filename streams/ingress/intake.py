@@ -1,0 +1,88 @@
+"""What all endpoints share: how a body is read, brought to Kafka, and refused."""
+
+import asyncio
+import json
+
+import structlog
+from aiohttp import web
+
+from connectors.errors import Reject, Retry
+from connectors.kafka import Producer, Record
+from streams import failpoints
+
+log = structlog.get_logger()
+
+_CONFIRM_SECONDS = 5.0
+"""How long Kafka may take. A sender that waits longer gives up itself: some say after 10 s, SendGrid does not say."""
+_BODY_SECONDS = 20.0
+"""How long a sender may take for its body."""
+_RETRY_AFTER = "5"
+_UNCONFIRMED_BYTES = 64 << 20
+"""So much may wait for Kafka at once; more is told to come again, so that memory stays bounded while Kafka is away."""
+
+
+class Refusal(web.HTTPException):
+    """An answer that is not a success, as JSON that says why."""
+
+    def __init__(self, status: int, reason: str, headers: dict[str, str] | None = None) -> None:
+        self.status_code = status
+        super().__init__(text=json.dumps({"error": reason}), content_type="application/json", headers=headers)
+
+
+class Intake:
+    """Brings bodies to Kafka, or has their senders come again.
+
+    Args:
+        producer: started.
+    """
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._unconfirmed = 0
+
+    async def accept(self, topic: str, record: Record) -> None:
+        """Return when Kafka has the record.
+
+        Raises:
+            Refusal: 503, as Kafka is away, slow or full; 413, as it takes no record this large.
+        """
+        size = len(record.value)
+        if self._unconfirmed + size > _UNCONFIRMED_BYTES:
+            raise Refusal(503, "too much is waiting for Kafka", {"Retry-After": _RETRY_AFTER})
+        self._unconfirmed += size
+        try:
+            async with asyncio.timeout(_CONFIRM_SECONDS):
+                await failpoints.reach("before-publishing")
+                await self._producer.publish(topic, record)
+                await failpoints.reach("after-publishing")
+        except (Retry, TimeoutError) as error:
+            log.warning("not accepted", topic=topic, reason=str(error) or "Kafka did not confirm in time")
+            raise Refusal(503, "Kafka did not confirm in time", {"Retry-After": _RETRY_AFTER}) from error
+        except Reject as error:
+            raise Refusal(413, "Kafka takes no record this large") from error
+        finally:
+            self._unconfirmed -= size
+
+    async def ready(self) -> bool:
+        """Whether Kafka answers."""
+        try:
+            async with asyncio.timeout(_CONFIRM_SECONDS):
+                await self._producer.ping()
+        except (Retry, TimeoutError):
+            return False
+        return True
+
+
+async def body_of(request: web.Request) -> bytes:
+    """A request's body.
+
+    Raises:
+        Refusal: it is too large or too slow.
+    """
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await request.read()
+    except TimeoutError as error:
+        raise Refusal(408, "the body took too long") from error
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refusal(413, "the body is larger than ingress.max_body_bytes") from error

@@ -1,0 +1,94 @@
+"""The HTTP server: which endpoints there are, and how it runs."""
+
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from connectors.kafka import Producer
+from streams import metrics, process
+from streams.delivery import persistently
+from streams.ingress.event_webhook import EventWebhook
+from streams.ingress.intake import Intake, Refusal
+from streams.schema import ensure_topics
+from streams.settings import Settings
+
+_SOURCE = web.RequestKey("source", str)
+"""Set once it is known to be one of ours: metrics must not have a label for whatever is asked for."""
+
+_IDLE_SECONDS = 60.0
+"""How long a connection may stay without a request, and a request without the end of its headers."""
+_LINGER_MS = 5
+"""POSTs that arrive together go to Kafka together."""
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        Fatal: the port cannot be had.
+    """
+    stopped = process.stop_event()
+    async with AsyncExitStack() as stack:
+        producer = Producer(settings.kafka.servers, _LINGER_MS)
+        await persistently("connecting to Kafka", partial(ensure_topics, settings))
+        await persistently("connecting to Kafka", producer.start)
+        stack.push_async_callback(producer.stop)
+        runner = _runner(application(settings, producer))
+        await process.serve(stack, runner, settings.ingress.host, settings.ingress.port, "ingress")
+        await stopped.wait()
+
+
+def application(settings: Settings, producer: Producer) -> web.Application:
+    """The ingress's endpoints."""
+    intake = Intake(producer)
+    app = web.Application(client_max_size=settings.ingress.max_body_bytes, middlewares=[_observed])
+    endpoints = {source.name: EventWebhook(source, intake) for source in settings.sources}
+
+    async def event_webhook(request: web.Request) -> web.Response:
+        name = request.match_info.get("source", settings.sources[0].name)
+        if name not in endpoints:
+            raise Refusal(404, "there is no such source")
+        request[_SOURCE] = name
+        return await endpoints[name].post(request)
+
+    async def ready(_: web.Request) -> web.Response:
+        if not await intake.ready():
+            raise Refusal(503, "Kafka does not answer")
+        return web.json_response({"status": "ready"})
+
+    app.router.add_post("/sendgrid", event_webhook)
+    app.router.add_post("/sendgrid/{source}", event_webhook)
+    app.router.add_get("/health", process.health)
+    app.router.add_get("/ready", ready)
+    app.router.add_get("/metrics", process.metrics)
+    return app
+
+
+def _runner(app: web.Application) -> web.AppRunner:
+    """What serves an application that is open to the internet."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=_IDLE_SECONDS,
+        auto_decompress=False,  # the signature is over the bytes as they came, and nothing may unpack without a bound
+    )
+
+
+@web.middleware
+async def _observed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    started = time.perf_counter()
+    status = 500
+    try:
+        response: web.StreamResponse = await handler(request)
+        status = response.status
+    except web.HTTPException as refusal:
+        status = refusal.status
+        raise
+    else:
+        return response
+    finally:
+        metrics.REQUESTS.labels(request.get(_SOURCE, ""), str(status)).inc()
+        metrics.REQUEST_SECONDS.observe(time.perf_counter() - started)
