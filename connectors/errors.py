@@ -25,7 +25,16 @@ class Retry(GridstreamError):  # noqa: N818  named for what the caller does
 
 
 class Reject(GridstreamError):  # noqa: N818
-    """Never as it is: what was sent has a fault of its own."""
+    """Never as it is: what was sent has a fault of its own.
+
+    Args:
+        reason: what the fault is.
+        detail: the whole answer, for a caller that finds the fault in it.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 class Fatal(GridstreamError):  # noqa: N818

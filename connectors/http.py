@@ -1,12 +1,18 @@
 """What an HTTP answer means: status codes are translated to errors here and nowhere else."""
 
+import time
 from collections.abc import Mapping
 
 from connectors.errors import Fatal, GridstreamError, Reject, Retry
 
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FATAL = frozenset({401, 403, 404, 405})
+_FATAL = frozenset({401, 403, 405})
+_NOT_FOUND = 404
 _SHOWN = 500
+
+
+class NotFoundError(Fatal):
+    """What an address names is not there."""
 
 
 def error_for(status: int, text: str, headers: Mapping[str, str], system: str) -> GridstreamError:
@@ -15,14 +21,22 @@ def error_for(status: int, text: str, headers: Mapping[str, str], system: str) -
     Args:
         status: the HTTP status code.
         text: the answer's body; its beginning is shown.
-        headers: the answer's; `Retry-After` in seconds is respected.
+        headers: the answer's; `Retry-After` in seconds and `X-RateLimit-Reset` in seconds since 1970 are respected.
         system: who answered, for people.
     """
     reason = f"{system} answered {status}: {text[:_SHOWN].strip()}"
     if status in _RETRY:
-        return Retry(reason, _seconds(headers.get("Retry-After", "")))
-    return Fatal(reason) if status in _FATAL else Reject(reason)
+        return Retry(reason, _wait(headers))
+    if status == _NOT_FOUND:
+        return NotFoundError(reason)
+    return Fatal(reason) if status in _FATAL else Reject(reason, text)
 
 
-def _seconds(value: str) -> float | None:
-    return float(value) if value.isdecimal() else None
+def _wait(headers: Mapping[str, str]) -> float | None:
+    after, reset = headers.get("Retry-After", ""), headers.get("X-RateLimit-Reset", "")
+    if after.isdecimal():
+        return float(after)
+    # SendGrid sends the reset with every answer: only where nothing is left does it say when to come again.
+    if reset.isdecimal() and headers.get("X-RateLimit-Remaining", "0") == "0":
+        return max(0.0, int(reset) - time.time())
+    return None

@@ -23,6 +23,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.partitioner import murmur2
 
 from connectors.errors import Fatal, GridstreamError, Reject, Retry
 
@@ -174,6 +175,16 @@ class Producer:
                 await fresh.start()
                 self._producer = fresh
                 await _close(broken)
+
+
+def key_number(key: bytes) -> int:
+    """What modulo the partitions is a key's partition: as Kafka's default partitioner has it, and so all clients."""
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key."""
+    return key_number(key) % partitions
 
 
 def _packed(producer: AIOKafkaProducer, records: Iterable[Record]) -> Iterator[Any]:

@@ -23,6 +23,8 @@ def statements(database: str) -> Iterator[str]:
         yield create_rows(database, table)
         yield create_view(database, table)
     yield create_activity(database)
+    yield create_cohort_members(database)
+    yield create_contact_rejects(database)
 
 
 def create_rows(database: str, table: Table) -> str:
@@ -30,10 +32,11 @@ def create_rows(database: str, table: Table) -> str:
     lines = [_declaration(column) for column in stored_columns(table)]
     lines += [f"INDEX by_{name} {identifier(name)} TYPE bloom_filter(0.01)" for name in table.searched]
     body = ",\n    ".join(lines)
+    partition = f"PARTITION BY toYYYYMM({identifier(table.time)})\n" if table.time else ""
     return (
         f"CREATE TABLE IF NOT EXISTS {identifier(database)}.{identifier(table.rows)}\n(\n    {body}\n)\n"
         f"ENGINE = ReplacingMergeTree({identifier(table.version.name)})\n"
-        f"PARTITION BY toYYYYMM({identifier(table.time)})\n"
+        f"{partition}"
         f"ORDER BY ({', '.join(map(identifier, table.identity))})"
     )
 
@@ -60,6 +63,31 @@ def create_activity(database: str) -> str:
         for table in EVENT_TABLES.values()
     ]
     return f"CREATE OR REPLACE VIEW {identifier(database)}.activity AS\n" + "\nUNION ALL\n".join(selects)
+
+
+def create_cohort_members(database: str) -> str:
+    """Who is on which list through gridstream."""
+    name = identifier(database)
+    return (
+        f"CREATE OR REPLACE VIEW {name}.cohort_members AS\n"
+        "SELECT lists.list AS list, states.email AS email, states.user_id AS user_id, states.since AS since\n"
+        f"FROM {name}.cohort_states AS states\n"
+        f"INNER JOIN {name}.cohort_lists AS lists ON lists.account = states.account AND lists.cohort = states.cohort\n"
+        # Who is sent again, say with a new name, stays on the list meanwhile.
+        "WHERE states.phase IN ('on', 'sending') AND states.since > fromUnixTimestamp64Milli(0)"
+    )
+
+
+def create_contact_rejects(database: str) -> str:
+    """Who was refused, with the name of the list they were meant for."""
+    name = identifier(database)
+    return (
+        f"CREATE OR REPLACE VIEW {name}.contact_rejects AS\n"
+        "SELECT lists.list AS list, rejects.user_id AS user_id, rejects.email AS email, rejects.reason AS reason,\n"
+        "    rejects.at AS at, rejects.account AS account, rejects.cohort AS cohort\n"
+        f"FROM {name}.cohort_rejects AS rejects\n"
+        f"LEFT JOIN {name}.cohort_lists AS lists ON lists.account = rejects.account AND lists.cohort = rejects.cohort"
+    )
 
 
 def _declaration(column: Column) -> str:

@@ -1,6 +1,7 @@
 """What could not be processed, kept with its reason until a person decides."""
 
 from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -18,7 +19,7 @@ toUnixTimestamp64Milli(received_at) AS received_ms, toUnixTimestamp64Milli(chang
 """
 """What to select of the table to have letters."""
 
-Step = Literal["normalize", "store"]
+Step = Literal["normalize", "store", "contacts"]
 State = Literal["waiting", "replayed", "discarded"]
 
 _AGAIN = "; again: "
@@ -98,6 +99,14 @@ class DeadLetter:
             state=row["state"],
             changed_at=row["changed_ms"],
         )
+
+
+def replayed(headers: Iterable[tuple[str, bytes]], value: bytes) -> DeadLetter | None:
+    """The letter that a record replays, if it replays one."""
+    for name, header in headers:
+        if name == HEADER:
+            return DeadLetter.of_header(header, value)
+    return None
 
 
 def letter_id(*marks: object) -> str:

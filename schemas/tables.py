@@ -20,8 +20,8 @@ class Table:
         name: what people query.
         columns: what they see there.
         identity: the columns that make two rows the same; also the order on disk.
-        time: the column whose month divides the table into partitions. It must be part of the identity or follow from
-            it: only rows of one partition are recognized as repeats.
+        time: the column whose month divides the table into partitions; empty: one. It must be part of the identity or
+            follow from it: only rows of one partition are recognized as repeats.
         version: of rows with one identity the one with the highest version counts.
         searched: columns by whose value single rows are looked up.
     """
@@ -29,7 +29,7 @@ class Table:
     name: str
     columns: tuple[Column, ...]
     identity: tuple[str, ...]
-    time: str
+    time: str = ""
     version: Column = STORED_AT
     searched: tuple[str, ...] = ()
 
@@ -99,4 +99,121 @@ DEAD_LETTERS = Table(
 Its version is when its state changed: a letter that Kafka delivers twice does not undo what was done about it.
 """
 
-TABLES = (*EVENT_TABLES.values(), DELIVERIES, DEAD_LETTERS)
+COHORT_BATCHES = Table(
+    "cohort_batches",
+    (
+        Column("account", LABEL),
+        Column("cohort", LABEL),
+        Column("message_id", TEXT),
+        Column("name", TEXT),
+        Column("action", LABEL),
+        Column("version", UNSIGNED),
+        Column("users", UNSIGNED),
+        Column("no_email", UNSIGNED),
+        Column("received_at", TIME),
+    ),
+    identity=("account", "cohort", "message_id"),
+)
+"""One row per message of a cohort webhook. `version` orders changes, whenever they arrive; the higher one counts."""
+
+COHORT_CHANGES = Table(
+    "cohort_changes",
+    (
+        Column("account", LABEL),
+        Column("cohort", LABEL),
+        Column("email", TEXT),
+        Column("version", UNSIGNED),
+        Column("action", LABEL),
+        Column("user_id", TEXT),
+        Column("traits", TEXT),
+        Column("received_at", TIME),
+    ),
+    identity=("account", "cohort", "email", "version"),
+)
+"""What was said about each person's membership: the wishes. Traits are JSON."""
+
+COHORT_STATES = Table(
+    "cohort_states",
+    (
+        Column("account", LABEL),
+        Column("cohort", LABEL),
+        Column("email", TEXT),
+        Column("user_id", TEXT),
+        Column("phase", LABEL),
+        Column("version", UNSIGNED),
+        Column("handled", UNSIGNED),
+        Column("sync", TEXT),
+        Column("since", TIME),
+    ),
+    identity=("account", "cohort", "email"),
+)
+"""What was done about each person's membership.
+
+`phase`: `sending`, written before the call; then `on`, `rejected` or `off`. `version` is that of the newest wish which
+the phase is about, `handled` that of the newest which is done: while sending, the one before. `since` is when somebody
+came onto the list, 1970 as long as they are not known to be on it.
+"""
+
+COHORT_LISTS = Table(
+    "cohort_lists",
+    (
+        Column("account", LABEL),
+        Column("cohort", LABEL),
+        Column("name", TEXT),
+        Column("list", TEXT),
+        Column("list_id", TEXT),
+    ),
+    identity=("account", "cohort"),
+)
+"""Which SendGrid list a cohort has; `name` is the cohort's, `list` the list's."""
+
+CONTACT_SYNCS = Table(
+    "contact_syncs",
+    (
+        Column("account", LABEL),
+        Column("cohort", LABEL),
+        Column("id", TEXT),
+        Column("list", TEXT),
+        Column("list_id", TEXT),
+        Column("job_id", TEXT),
+        Column("state", LABEL),
+        Column("message", TEXT),
+        Column("requested", UNSIGNED),
+        Column("created", UNSIGNED),
+        Column("updated", UNSIGNED),
+        Column("errored", UNSIGNED),
+        Column("removed", UNSIGNED),
+        Column("skipped_no_email", UNSIGNED),
+        Column("started_at", TIME),
+        Column("finished_at", TIME),
+    ),
+    identity=("account", "cohort", "started_at", "id"),
+    time="started_at",
+)
+"""One row per import job or removal."""
+
+COHORT_REJECTS = Table(
+    "cohort_rejects",
+    (
+        Column("account", LABEL),
+        Column("cohort", LABEL),
+        Column("user_id", TEXT),
+        Column("email", TEXT),
+        Column("reason", TEXT),
+        Column("at", TIME),
+    ),
+    identity=("account", "cohort", "email", "user_id"),
+)
+"""One row per person whom SendGrid refused, or would. People see it as `contact_rejects`, with the list's name."""
+
+TABLES = (
+    *EVENT_TABLES.values(),
+    DELIVERIES,
+    DEAD_LETTERS,
+    COHORT_BATCHES,
+    COHORT_CHANGES,
+    COHORT_STATES,
+    COHORT_LISTS,
+    CONTACT_SYNCS,
+    COHORT_REJECTS,
+)

@@ -24,6 +24,10 @@ EVENT_MAX_BYTES = 16 * _MB
 """The largest record of any other topic: one element of such a body, escaped in the worst way."""
 
 
+COHORTS = "gridstream.cohorts"
+"""Membership changes of all accounts, keyed by list."""
+
+
 def raw(source: str) -> str:
     """Bodies of POSTs, byte for byte: what a replay reads."""
     return f"{source}.raw"
@@ -50,6 +54,11 @@ def stored(source: str) -> dict[str, Table]:
         deliveries(source): DELIVERIES,
         dead_letters(source): DEAD_LETTERS,
     }
+
+
+def of_contacts() -> Iterator[Topic]:
+    """The topics of contacts, whichever account they are for."""
+    yield Topic(COHORTS, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
 
 
 def of_source(source: str) -> Iterator[Topic]:

@@ -4,14 +4,16 @@ The two sides are counted apart: what came in from `deliveries`, which the norma
 what became of it from the tables that people query.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin
 from schemas import topics
 from schemas.ddl import identifier
-from streams.groups import ROLE_TOPICS, Offsets, Partition, group, lags_of
+from streams.groups import Offsets, Partition, group, lags_of, reads
+from streams.schema import wanted_topics
+from streams.settings import Settings
 
 _CAME_IN = "SELECT sum(events), sum(malformed), uniqExactArray(identities), sum(expired) FROM {database}.deliveries"
 _BECAME = """
@@ -106,26 +108,26 @@ class Status:
         }
 
 
-async def collect(sources: Iterable[str], admin: Admin, clickhouse: ClickHouse) -> Status:
+async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> Status:
     """Ask Kafka and ClickHouse.
 
     Raises:
         Retry, Reject, Fatal: one of them does not answer as it should.
     """
-    names = list(sources)
-    offsets = await admin.offsets([topic.name for name in names for topic in topics.of_source(name)])
+    offsets = await admin.offsets([topic.name for topic in wanted_topics(settings)])
     lags = {
-        role: lags_of(offsets, await admin.committed(group(role)), ROLE_TOPICS[role](names)) for role in ROLE_TOPICS
+        role: lags_of(offsets, await admin.committed(group(role)), names) for role, names in reads(settings).items()
     }
     accounts = {}
-    for name in names:
+    for source in settings.sources:
+        name = source.name
         waiting = [lag for role in lags.values() for (topic, _), lag in role.items() if topic.startswith(f"{name}.")]
         raw = {partition: ends for partition, ends in offsets.items() if partition[0] == topics.raw(name)}
         accounts[name] = await _account(name, sum(waiting), raw, lags["normalize"], clickhouse)
     return Status(
         sources=accounts,
         lag={group(role): sum(lag.values()) for role, lag in lags.items()},
-        roles={role: "running" if await admin.members(group(role)) else "stopped" for role in ROLE_TOPICS},
+        roles={role: "running" if await admin.members(group(role)) else "stopped" for role in lags},
     )
 
 

@@ -1,19 +1,22 @@
 """The wiring: which agents a role has, in the order data flows, and the Faust app they run in."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import faust
 
 from connectors.clickhouse import ClickHouse
-from connectors.kafka import Producer
+from connectors.kafka import Producer, partition_of
 from schemas import topics
 from schemas.normalize import Normalizer
 from streams.batching import BatchPolicy
+from streams.contacts.account import Account
+from streams.contacts.flusher import Flusher
+from streams.contacts.gather import Gather
 from streams.normalize import Normalize
 from streams.settings import Source
 from streams.store import Store
-from streams.transport import ChunkSchema
+from streams.transport import ChunkSchema, assigned
 
 STORE_BATCH = BatchPolicy(rows=100_000, seconds=0.5)
 """Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000."""
@@ -65,6 +68,27 @@ def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> 
         topic: Store(source.name, table, clickhouse, producer, letters, STORE_BATCH).agent
         for topic, table in topics.stored(source.name).items()
     }
+
+
+def contacts_agents(
+    accounts: Mapping[str, Account], source: str, producer: Producer, partitions: int
+) -> tuple[dict[str, Agent], Callable[[faust.App], Coroutine[Any, Any, None]]]:
+    """The contacts role's agents, by topic, and what syncs the lists beside them.
+
+    Args:
+        accounts: by name.
+        source: whose dead letters take what is for none of them.
+        producer: started.
+        partitions: of the topic of cohorts.
+    """
+    flusher = Flusher(accounts)
+    rules = {name: (account.rules, account.memberships) for name, account in accounts.items()}
+    gather = Gather(rules, source, producer, flusher.notice)
+
+    def sync(app: faust.App) -> Coroutine[Any, Any, None]:
+        return flusher.run(lambda key: (topics.COHORTS, partition_of(key, partitions)) in assigned(app))
+
+    return {topics.COHORTS: gather.agent}, sync
 
 
 def attach(app: faust.App, topic: str, agent: Agent) -> None:

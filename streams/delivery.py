@@ -57,12 +57,15 @@ class Refusals:
             raise Fatal(f"too many {what} are refused: nothing more is put aside before somebody has looked. {reason}")
 
 
-async def persistently(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+async def persistently(
+    what: str, attempt: Callable[[], Awaitable[T]], wait_for: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> T:
     """Do something that an outside system may not be able to do just now, for as long as it takes.
 
     Args:
         what: for the log.
         attempt: called again after each Retry. Reject and Fatal go to the caller.
+        wait_for: waits for so many seconds.
     """
     pause = _FIRST_SECONDS
     while True:
@@ -70,7 +73,7 @@ async def persistently(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
             return await attempt()
         except Retry as error:
             RETRIES.last = time.monotonic()
-            wait = error.after if error.after is not None else pause * random.uniform(0.5, 1)  # noqa: S311  no secret
+            wait = max(error.after or 0, pause * random.uniform(0.5, 1))  # noqa: S311  no secret
             log.warning("waiting to try again", what=what, seconds=round(wait, 1), reason=str(error))
-            await asyncio.sleep(wait)
+            await wait_for(wait)
             pause = min(pause * 2, _LONGEST_SECONDS)

@@ -6,12 +6,11 @@ from typing import NamedTuple
 from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from connectors.kafka import Admin
-from schemas import topics
 from streams import embedded
 from streams.datafolder import DataFolder
-from streams.groups import ROLE_TOPICS, group
+from streams.groups import group, reads
 from streams.process import url_of
-from streams.schema import missing_columns
+from streams.schema import missing_columns, wanted_topics
 from streams.settings import Settings, Source
 
 
@@ -56,14 +55,14 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
     try:
         async with Admin(settings.kafka.servers) as admin:
             yield Finding("Kafka", f"answers at {settings.kafka.servers}")
-            wanted = {topic.name for source in settings.sources for topic in topics.of_source(source.name)}
+            wanted = {topic.name for topic in wanted_topics(settings)}
             absent = wanted - {topic for topic, _ in await admin.offsets(wanted)}
             if absent:
                 named = ", ".join(sorted(absent))
                 yield Finding("topics", f"missing: {named}", "start an ingress or a worker: they make them")
             else:
                 yield Finding("topics", f"{len(wanted)}, all there")
-            for role in ROLE_TOPICS:
+            for role in reads(settings):
                 members = await admin.members(group(role))
                 remedy = "" if members else f"start one: gridstream worker {role}"
                 yield Finding(f"role {role}", f"{members} running", remedy)

@@ -3,17 +3,26 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from schemas import topics
+from streams.settings import Settings
 
 Partition = tuple[str, int]
 """A topic and the number of a partition."""
 Offsets = Mapping[Partition, tuple[int, int]]
 """Of each partition the first offset that is there, and the one that comes next."""
 
-ROLE_TOPICS: Mapping[str, Callable[[Iterable[str]], Iterable[str]]] = {
-    "normalize": lambda sources: (topics.raw(source) for source in sources),
-    "store": lambda sources: (topic for source in sources for topic in topics.stored(source)),
+_READS: Mapping[str, Callable[[Settings], list[str]]] = {
+    "normalize": lambda settings: [topics.raw(source.name) for source in settings.sources],
+    "store": lambda settings: [topic for source in settings.sources for topic in topics.stored(source.name)],
+    "contacts": lambda settings: [topics.COHORTS] if settings.contacts else [],
 }
-"""What each role reads, of so many sources."""
+
+ROLES = tuple(_READS)
+"""What a worker can be."""
+
+
+def reads(settings: Settings) -> dict[str, list[str]]:
+    """The topics that each role reads; a role that has nothing to do with these settings is not among them."""
+    return {role: names for role, of in _READS.items() if (names := of(settings))}
 
 
 def group(role: str) -> str:

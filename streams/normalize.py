@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
-from aiokafka.partitioner import murmur2
 
-from connectors.kafka import NO_HEADERS, Headers, Producer, Record
+from connectors.kafka import NO_HEADERS, Headers, Producer, Record, key_number
 from schemas import topics
 from schemas.columns import time_text
 from schemas.dead_letters import HEADER, DeadLetter, letter_id
@@ -131,16 +130,13 @@ class _Target(NamedTuple):
 
 
 class _Keys(dict[str, tuple[bytes | None, int]]):
-    """A user id's record key and its number, which modulo the partitions is its partition.
-
-    Kafka's default partitioner, murmur2, so that other clients put the same user into the same partition.
-    """
+    """A user id's record key and its number, which modulo the partitions is its partition."""
 
     def __missing__(self, user_id: str) -> tuple[bytes | None, int]:
         if len(self) >= _REMEMBERED_KEYS:
             self.clear()
         key = user_id.encode()
-        entry = (key, murmur2(key) & 0x7FFFFFFF) if key else (None, 0)
+        entry = (key, key_number(key)) if key else (None, 0)
         self[user_id] = entry
         return entry
 

@@ -15,7 +15,7 @@ from connectors.kafka import Admin, Headers, Producer, translated
 from schemas import topics
 from schemas.normalize import Normalizer
 from streams.delivery import persistently
-from streams.groups import ROLE_TOPICS, group, lags_of
+from streams.groups import group, lags_of
 from streams.normalize import Normalize
 from streams.settings import Settings, Source
 from streams.transport import Chunk
@@ -143,6 +143,6 @@ class Replay:
             await asyncio.sleep(_WAIT_SECONDS)
 
     async def _behind(self) -> int:
-        read = list(ROLE_TOPICS["store"]([self._source.name]))
+        read = list(topics.stored(self._source.name))
         async with Admin(self._servers) as admin:
             return sum(lags_of(await admin.offsets(read), await admin.committed(group("store")), read).values())

@@ -9,8 +9,14 @@ from schemas.tables import TABLES
 from streams.settings import Settings
 
 
+def wanted_topics(settings: Settings) -> list[topics.Topic]:
+    """All topics that there should be."""
+    of_sources = [topic for source in settings.sources for topic in topics.of_source(source.name)]
+    return [*of_sources, *(topics.of_contacts() if settings.contacts else ())]
+
+
 async def ensure_topics(settings: Settings) -> list[str]:
-    """Make the topics of all sources that are not there yet.
+    """Make the topics that are not there yet.
 
     Returns:
         Those it made.
@@ -18,7 +24,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
     Raises:
         Retry, Fatal: Kafka would not.
     """
-    wanted = {topic.name: topic.settings for source in settings.sources for topic in topics.of_source(source.name)}
+    wanted = {topic.name: topic.settings for topic in wanted_topics(settings)}
     async with Admin(settings.kafka.servers) as admin:
         return await admin.ensure_topics(wanted, settings.kafka.partitions, settings.kafka.replication_factor)
 

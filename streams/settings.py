@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -54,6 +55,15 @@ def _one_or_many(value: object) -> object:
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_one_or_many)]
 """One secret, or several that are valid at once while one is being replaced."""
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _is_http(url: str) -> str:
+    if not re.match(r"https?://[^/]+", url):
+        raise ValueError("expected http(s)://host")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_is_http)]
 
 
 class _Section(BaseModel):
@@ -133,6 +143,10 @@ class Source(_Section):
     user_id_key: str = Field(
         "amp_user_id", description="the custom argument that holds the user id; without it, the email is it"
     )
+    api_key: SecretStr = Field(SecretStr(""), description="SendGrid API key, for objects, contacts, mail and webhook")
+    api_url: HttpUrl = Field(
+        "https://api.sendgrid.com", description="of SendGrid's API; in the EU: https://api.eu.sendgrid.com"
+    )
 
     @field_validator("name")
     @classmethod
@@ -157,6 +171,29 @@ class Source(_Section):
         return not self.password and not self.public_keys
 
 
+class Contacts(_Section):
+    """Where cohorts and audiences become SendGrid lists: one entry per destination account."""
+
+    name: str = Field("default", pattern="^[a-z][a-z0-9_-]{0,62}$", description="path segment of the cohort webhook")
+    source: str = Field("", description="whose api_url and database it uses, and whose api_key; empty: the first")
+    api_key: SecretStr = Field(SecretStr(""), description="of its own, instead of the source's")
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="what the sender puts into the header X-Gridstream-Secret; empty: only on a loopback address",
+    )
+    flush_seconds: float = Field(60, gt=0, description="the cadence: how long changes are gathered")
+    list_prefix: str = Field("", max_length=50, description="a list is named prefix + cohort name")
+    email_trait: str = Field("email", description="trait that holds the address; else a user id that is one")
+    first_name_trait: str = Field("first_name", description="trait that becomes the first name")
+    last_name_trait: str = Field("last_name", description="trait that becomes the last name")
+    user_id_field: str = Field("", description="SendGrid custom field that gets the user id")
+    custom_fields: dict[str, str] = Field({}, description="trait name to SendGrid custom field name or id")
+    match_custom_fields: bool = Field(
+        default=True, description="a trait named like an existing custom field goes there by itself"
+    )
+    create_custom_fields: bool = Field(default=False, description="make the named custom fields that do not exist")
+
+
 class _Environment(EnvSettingsSource):
     """Environment variables, of which `<NAME>_FILE` names a file that holds the value."""
 
@@ -177,24 +214,40 @@ class Settings(BaseSettings):
     worker: Worker = Worker()
     clickhouse: ClickHouse = ClickHouse()
     sources: tuple[Source, ...] = (Source(),)
+    contacts: tuple[Contacts, ...] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [source.name for source in self.sources]
-        if not names:
+        if not self.sources:
             raise ValueError("sources: expected at least one")
-        if len(set(names)) < len(names):
-            raise ValueError(f"sources: two have the same name ({', '.join(names)})")
+        for section, entries in (("sources", self.sources), ("contacts", self.contacts)):
+            names = [entry.name for entry in entries]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{section}: two have the same name ({', '.join(names)})")
         return self
 
     @model_validator(mode="after")
-    def _open_sources_stay_home(self) -> Self:
-        open_sources = [source.name for source in self.sources if source.is_open]
-        if open_sources and not _is_loopback(self.ingress.host):
-            raise ValueError(
-                f"ingress.host: {self.ingress.host} would let anybody post to the source {open_sources[0]}: "
-                'set its public_keys (Signed Event Webhook) or a password, or keep host = "127.0.0.1"'
-            )
+    def _sources_exist(self) -> Self:
+        names = [source.name for source in self.sources]
+        for entry in self.contacts:
+            if entry.source and entry.source not in names:
+                raise ValueError(f"contacts.source: found {entry.source!r}, expected one of {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _open_endpoints_stay_home(self) -> Self:
+        if _is_loopback(self.ingress.host):
+            return self
+        reason = f"ingress.host: {self.ingress.host} would let anybody post to"
+        for source in self.sources:
+            if source.is_open:
+                raise ValueError(
+                    f"{reason} the source {source.name}: "
+                    'set its public_keys (Signed Event Webhook) or a password, or keep host = "127.0.0.1"'
+                )
+        for entry in self.contacts:
+            if not entry.secret.get_secret_value():
+                raise ValueError(f'{reason} the contacts {entry.name}: set their secret, or keep host = "127.0.0.1"')
         return self
 
     @classmethod

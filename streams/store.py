@@ -11,7 +11,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.errors import Reject
 from connectors.kafka import Producer, Record
 from schemas.ddl import identifier
-from schemas.dead_letters import HEADER, DeadLetter, letter_id
+from schemas.dead_letters import DeadLetter, letter_id, replayed
 from schemas.tables import Table
 from streams import failpoints
 from streams.batching import BatchPolicy, batches
@@ -57,7 +57,8 @@ class Store:
             await failpoints.reach("before-inserting")
             refused = await self._write(records)
             await failpoints.reach("after-inserting")
-            for letter in map(_replayed, records):
+            for record in records:
+                letter = replayed(record.headers, record.value)
                 if letter and letter.id not in refused:
                     await self._publish(letter.now("replayed", _now()))
             for chunk in batch:
@@ -88,7 +89,7 @@ class Store:
 
     def _letter(self, record: Any, reason: str) -> DeadLetter:  # noqa: ANN401  aiokafka's ConsumerRecord
         log.warning("row refused by ClickHouse", topic=record.topic, offset=record.offset, reason=reason)
-        if letter := _replayed(record):
+        if letter := replayed(record.headers, record.value):
             return letter.failed_again(reason, _now())
         return DeadLetter(
             id=letter_id("store", record.topic, record.value),
@@ -103,14 +104,6 @@ class Store:
     async def _publish(self, letter: DeadLetter) -> None:
         record = Record(letter.id.encode(), letter.line())
         await persistently("publishing a dead letter", partial(self._producer.publish, self._dead_letters, record))
-
-
-def _replayed(record: Any) -> DeadLetter | None:  # noqa: ANN401
-    """The letter that a record replays, if it replays one."""
-    for name, value in record.headers:
-        if name == HEADER:
-            return DeadLetter.of_header(value, record.value)
-    return None
 
 
 def _now() -> int:

@@ -18,11 +18,10 @@ from schemas.ddl import identifier
 from schemas.events import EVENTS
 from streams import embedded, schema
 from streams.datafolder import DataFolder
-from streams.groups import group
+from streams.groups import group, reads
 from streams.process import stop_event, url_of
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
-from streams.worker import ROLES
 
 DEMO_RATE = 50
 """Events per second of the demo's feed."""
@@ -118,7 +117,7 @@ async def _start(
                 is_ready=partial(_has_members, settings.kafka.servers, group(role)),
                 environment={"GRIDSTREAM_WORKER__METRICS_PORT": "0"},
             )
-            for role in ROLES
+            for role in reads(settings)
         ),
     )
     if demo:

@@ -1,22 +1,27 @@
 """One worker process: the agents of one role, until a signal or a failure ends it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import faust
 import structlog
 from aiohttp import web
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal, GridstreamError
 from connectors.kafka import Producer
+from connectors.sendgrid import SendGrid
 from schemas import topics
 from streams import app as wiring
+from streams.contacts.account import Account
+from streams.contacts.memberships import Memberships
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
-from streams.groups import group
+from streams.groups import group, reads
 from streams.process import FINISH_SECONDS, observable, serve, stop_event
 from streams.schema import ensure_topics, missing_columns
 from streams.settings import Settings
@@ -31,7 +36,7 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     """Work until SIGTERM or SIGINT.
 
     Args:
-        role: one of ROLES.
+        role: one of groups.ROLES.
         settings: read.
         data: where an embedded engine's password is.
         metrics_port: for /metrics and /health; 0: a free one.
@@ -41,22 +46,30 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     """
     stopped = stop_event()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    if role not in reads(settings):
+        raise Fatal(f"the role {role} has nothing to do: [[{role}]] is not configured")
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
-        agents = await ROLES[role](settings, data, stack)
-        slot = claim(role, settings.kafka.servers, agents)
+        work = await _WORK[role](settings, data, stack)
+        slot = claim(role, settings.kafka.servers, work.agents)
         if slot:
             stack.enter_context(slot.lock)
         app = wiring.faust_app(group(role), settings.kafka.servers, slot.name if slot else None)
-        for topic, agent in agents.items():
+        for topic, agent in work.agents.items():
             wiring.attach(app, topic, partial(_guarded, agent, failed))
         await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
         await app.start()
         log.info("working")
-        watching = asyncio.ensure_future(watch(app, settings.kafka.servers, agents, settings.worker.stuck_seconds))
-        watching.add_done_callback(partial(_fail, failed))
+        beside = [watch(app, settings.kafka.servers, work.agents, settings.worker.stuck_seconds)]
+        if work.beside:
+            beside.append(work.beside(app))
+        tasks = [asyncio.ensure_future(each) for each in beside]
+        for task in tasks:
+            task.add_done_callback(partial(_fail, failed))
         await app.wait_first(stopped.wait(), asyncio.shield(failed))
-        watching.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=FINISH_SECONDS)
         if not failed.done() and stopped.is_set():
             await drain(app, FINISH_SECONDS)
         await app.stop()
@@ -84,7 +97,20 @@ async def _guarded(agent: wiring.Agent, failed: asyncio.Future[None], stream: An
         await asyncio.Event().wait()  # until the process ends: Faust starts an agent again that returns
 
 
-async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack) -> dict[str, wiring.Agent]:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a role does.
+
+    Attributes:
+        agents: by topic.
+        beside: what else runs, as long as they do.
+    """
+
+    agents: dict[str, wiring.Agent]
+    beside: Callable[[faust.App], Coroutine[Any, Any, None]] | None = None
+
+
+async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack) -> _Work:
     producer = await _producer(settings, stack)
     agents: dict[str, wiring.Agent] = {}
     for source in settings.sources:
@@ -93,27 +119,49 @@ async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack) -
             for topic in topics.of_source(source.name)
         }
         agents |= wiring.normalize_agents(source, producer, partitions)
-    return agents
+    return _Work(agents)
 
 
-async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> dict[str, wiring.Agent]:
+async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> _Work:
     producer = await _producer(settings, stack)
+    clickhouse = await _clickhouse(settings, data, stack)
+    agents: dict[str, wiring.Agent] = {}
+    for source in settings.sources:
+        agents |= wiring.store_agents(source, clickhouse, producer)
+    return _Work(agents)
+
+
+async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> _Work:
+    producer = await _producer(settings, stack)
+    clickhouse = await _clickhouse(settings, data, stack)
+    partitions = await persistently("asking for partitions", partial(producer.partitions, topics.COHORTS))
+    accounts = {}
+    for entry in settings.contacts:
+        source = settings.source(entry.source)
+        api_key = entry.api_key.get_secret_value() or source.api_key.get_secret_value()
+        api = await stack.enter_async_context(SendGrid(api_key, source.api_url))
+        accounts[entry.name] = Account(entry, api, Memberships(clickhouse, source.name, entry.name))
+    agents, beside = wiring.contacts_agents(accounts, settings.source().name, producer, partitions)
+    return _Work(agents, beside)
+
+
+_WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack], Awaitable[_Work]]] = {
+    "normalize": _normalize,
+    "store": _store,
+    "contacts": _contacts,
+}
+"""By role: builds its connectors and its agents."""
+
+
+async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> ClickHouse:
+    """ClickHouse, with all databases as they should be."""
     clickhouse = ClickHouse(data.clickhouse_url(settings))
     await persistently("connecting to ClickHouse", clickhouse.connect)
     stack.push_async_callback(clickhouse.close)
-    agents: dict[str, wiring.Agent] = {}
     for source in settings.sources:
         if missing := await missing_columns(source.name, clickhouse):
             raise Fatal(f"the database {source.name} lacks {', '.join(missing)}; run: gridstream schema apply")
-        agents |= wiring.store_agents(source, clickhouse, producer)
-    return agents
-
-
-ROLES: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack], Awaitable[dict[str, wiring.Agent]]]] = {
-    "normalize": _normalize,
-    "store": _store,
-}
-"""What `gridstream worker` can be: each builds its connectors and its agents, by topic."""
+    return clickhouse
 
 
 async def _producer(settings: Settings, stack: AsyncExitStack, linger: int = 0) -> Producer:

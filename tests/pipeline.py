@@ -19,7 +19,7 @@ from streams import embedded
 from streams.accounting import SourceAccount, Status, collect
 from streams.datafolder import DataFolder
 from streams.schema import apply
-from streams.settings import Settings
+from streams.settings import Settings, Source
 from streams.supervisor import Program, Supervisor
 
 _PATIENCE_SECONDS = 60
@@ -30,6 +30,7 @@ class Pipeline:
 
     Attributes:
         source: its name, and its database.
+        settings: of its source and servers.
         url: of its webhook.
         supervisor: of its processes.
         clickhouse: connected, with the right to write.
@@ -41,8 +42,10 @@ class Pipeline:
         environment: Mapping[str, str],
         supervisor: Supervisor,
         clickhouse: ClickHouse,
+        settings: Settings,
     ) -> None:
         self.source = source
+        self.settings = settings
         self.base = f"http://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
         self.url = f"{self.base}/sendgrid/{source}"
         self.supervisor = supervisor
@@ -91,7 +94,7 @@ class Pipeline:
     async def status(self) -> Status:
         """What `gridstream status` says."""
         async with Admin(self.servers) as admin:
-            return await collect([self.source], admin, self.clickhouse)
+            return await collect(self.settings, admin, self.clickhouse)
 
     async def settled(self) -> SourceAccount:
         """The account, once nothing is in flight."""
@@ -150,5 +153,6 @@ async def running(
             program("normalize", "worker", "normalize"),
             program("store", "worker", "store"),
         )
-        yield Pipeline(source, environment, supervisor, clickhouse)
+        settings = servers.model_copy(update={"sources": (Source(name=source),)})
+        yield Pipeline(source, environment, supervisor, clickhouse, settings)
     await clickhouse.close()

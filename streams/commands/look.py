@@ -35,8 +35,7 @@ def status(
 
 async def _status(installation: Installation) -> accounting.Status:
     async with installation.admin() as admin, installation.clickhouse() as clickhouse:
-        names = [source.name for source in installation.settings.sources]
-        return await accounting.collect(names, admin, clickhouse)
+        return await accounting.collect(installation.settings, admin, clickhouse)
 
 
 def _print_status(found: accounting.Status) -> None:

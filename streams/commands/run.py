@@ -16,6 +16,7 @@ from streams import logs
 from streams import worker as worker_process
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.times import moment_ms
+from streams.groups import ROLES
 from streams.ingress import server as ingress_server
 from streams.process import stop_event, url_of
 from streams.replaying import Replay
@@ -53,14 +54,14 @@ def ingress(
 
 
 def worker(
-    roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(worker_process.ROLES)}.")],
+    roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(ROLES)}.")],
     config: Config = None,
     data: Data = DATA,
 ) -> None:
     """Run workers: one process per role."""
     for role in roles:
-        if role not in worker_process.ROLES:
-            raise typer.BadParameter(f"there is no role {role}; roles: {', '.join(worker_process.ROLES)}")
+        if role not in ROLES:
+            raise typer.BadParameter(f"there is no role {role}; roles: {', '.join(ROLES)}")
     installation = Installation.of(config, data)
     port = installation.settings.worker.metrics_port
     if len(roles) == 1:

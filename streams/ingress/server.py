@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 from connectors.kafka import Producer
 from streams import metrics, process
 from streams.delivery import persistently
+from streams.ingress.cohort_webhook import CohortWebhook
 from streams.ingress.event_webhook import EventWebhook
 from streams.ingress.intake import Intake, Refusal
 from streams.schema import ensure_topics
@@ -59,6 +60,17 @@ def application(settings: Settings, producer: Producer) -> web.Application:
             raise Refusal(503, "Kafka does not answer")
         return web.json_response({"status": "ready"})
 
+    cohorts = {contacts.name: CohortWebhook(contacts, intake) for contacts in settings.contacts}
+
+    async def cohort_webhook(request: web.Request) -> web.Response:
+        name = request.match_info.get("name", next(iter(cohorts), ""))
+        if name not in cohorts:
+            raise Refusal(404, "there is no such [[contacts]] entry")
+        request[_SOURCE] = name
+        return await cohorts[name].post(request)
+
+    app.router.add_post("/amplitude/cohorts", cohort_webhook)
+    app.router.add_post("/amplitude/cohorts/{name}", cohort_webhook)
     app.router.add_post("/sendgrid", event_webhook)
     app.router.add_post("/sendgrid/{source}", event_webhook)
     app.router.add_get("/health", process.health)

@@ -1,0 +1,1 @@
+"""Contacts: what cohorts say becomes lists in SendGrid."""
