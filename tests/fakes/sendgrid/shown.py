@@ -1,0 +1,28 @@
+"""How reads show a contact (facts 2.1)."""
+
+from tests.fakes.clock import iso
+from tests.fakes.sendgrid.api import Json, Request
+from tests.fakes.sendgrid.contact import IDENTIFIERS, RESERVED, Contact
+from tests.fakes.sendgrid.fields import Fields
+
+
+class Shown:
+    """Makes their JSON."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+
+    def contact(self, contact: Contact, request: Request) -> dict[str, Json]:
+        """With all its keys, and custom fields by name."""
+        body: dict[str, Json] = {"id": contact.id}
+        for name in (*IDENTIFIERS, *RESERVED):
+            body[name] = contact.fields.get(name, "")
+        return body | {
+            "alternate_emails": contact.fields.get("alternate_emails", []),
+            "list_ids": sorted(contact.list_ids),
+            "segment_ids": [],
+            "custom_fields": self._fields.by_name(contact),
+            "created_at": iso(contact.created_at),
+            "updated_at": iso(contact.updated_at),
+            "_metadata": {"self": f"{request.call.origin}/v3/marketing/contacts/{contact.id}"},
+        }
