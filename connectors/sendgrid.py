@@ -7,6 +7,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -197,7 +198,9 @@ class SendGrid:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session, "not open"
         try:
-            async with self._session.request(method, url, data=body, headers=headers) as response:
+            # As a file, because aiohttp warns of large bodies that are bytes: it would write them in one piece.
+            data = BytesIO(body) if body is not None else None
+            async with self._session.request(method, url, data=data, headers=headers) as response:
                 if response.status >= 400:  # noqa: PLR2004
                     raise error_for(
                         response.status, await response.text(errors="replace"), response.headers, "SendGrid"

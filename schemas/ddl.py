@@ -70,7 +70,8 @@ def create_cohort_members(database: str) -> str:
     name = identifier(database)
     return (
         f"CREATE OR REPLACE VIEW {name}.cohort_members AS\n"
-        "SELECT lists.list AS list, states.email AS email, states.user_id AS user_id, states.since AS since\n"
+        "SELECT lists.list AS list, states.email AS email, states.user_id AS user_id, states.since AS since,\n"
+        "    states.account AS account, states.cohort AS cohort\n"
         f"FROM {name}.cohort_states AS states\n"
         f"INNER JOIN {name}.cohort_lists AS lists ON lists.account = states.account AND lists.cohort = states.cohort\n"
         # Who is sent again, say with a new name, stays on the list meanwhile.

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from connectors.errors import GridstreamError, Reject, Retry
+from connectors.errors import Fatal, GridstreamError, Reject, Retry
 from connectors.http import NotFoundError
 from connectors.sendgrid import MOST_FOUND, MOST_REMOVED, Job
 from schemas.contacts import (
@@ -216,11 +216,15 @@ class ListSync:
             await self._memberships.save(sync.ended("failed", reason))
             raise Retry(reason)
         taken = [each for each in people if each.person.email not in refused]
-        self._refusals.accepted(len(taken))
-        again = await self._refuse(people, refused)
         at = now()
         await self._memberships.record(self._cohort.id, (each for each in taken if each.since), "on")
         await self._memberships.record(self._cohort.id, (each for each in taken if not each.since), "on", since=at)
+        self._refusals.accepted(len(taken))
+        try:
+            again = await self._refuse(people, refused)
+        except Fatal as error:  # too many: they stay pending
+            await self._memberships.save(sync.ended("failed", str(error)))
+            raise
         errored = sync.errored + len(refused) - len(again)
         status = "completed" if job.status != "completed" and not errored else job.status
         ended = sync.ended("errored" if errored else status, created=job.created, updated=job.updated, errored=errored)
