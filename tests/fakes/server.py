@@ -71,7 +71,8 @@ class FakeServer:
     """Serves while its context lasts.
 
     Attributes:
-        url: where, without a slash at the end.
+        port: where to serve; 0 is any free port.
+        url: where it does, without a slash at the end.
         clock: its time.
         calls: all that came in so far.
         keep_bodies: whether `calls` keep their bodies; a test of a million rows may not want that.
@@ -80,6 +81,7 @@ class FakeServer:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
+        self.port = 0
         self.url = ""
         self.clock = clock or Clock()
         self.calls: list[Call] = []
@@ -121,7 +123,7 @@ class FakeServer:
             app, access_log=None, shutdown_timeout=1, max_line_size=_LONGEST_LINE, max_field_size=_LONGEST_LINE
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self

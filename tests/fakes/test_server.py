@@ -10,7 +10,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.conftest import Caller
 from tests.fakes.faults import LOST_ANSWER, Cut, Delay, Drop, Hang, Respond
 from tests.fakes.sendgrid import FakeSendGrid
-from tests.fakes.server import Call
+from tests.fakes.server import Answer, Call, FakeServer
 
 LISTS = "/v3/marketing/lists"
 
@@ -116,6 +116,23 @@ class TestFaults:
         failure.stop()
 
         assert (await call("GET", LISTS)).status == 200
+
+
+class Broken(FakeServer):
+    async def answer(self, call: Call) -> Answer:
+        raise LookupError(call.path)
+
+
+async def test_a_defect_of_the_fake_is_raised_in_the_end() -> None:
+    fake = Broken()
+    await fake.__aenter__()
+    async with aiohttp.ClientSession() as session, session.get(f"{fake.url}/a") as answer:
+        assert answer.status == 500
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await fake.__aexit__(None)
+
+    assert [str(each) for each in raised.value.exceptions] == ["/a"]
 
 
 class TestClock:

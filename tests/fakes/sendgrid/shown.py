@@ -20,6 +20,18 @@ class Shown:
         self._fields = fields
         self._segment_ids = segment_ids
 
+    def row(self, contact: Contact) -> dict[str, Json]:
+        """What queries see of it."""
+        return {
+            **contact.fields,
+            "contact_id": contact.id,
+            "list_ids": contact.list_ids,
+            "segment_ids": self._segment_ids(contact),
+            "custom_fields": self._fields.by_name(contact),
+            "created_at": iso(contact.created_at),
+            "updated_at": iso(contact.updated_at),
+        }
+
     def contact(self, contact: Contact, request: Request) -> dict[str, Json]:
         """With all its keys, and custom fields by name."""
         body: dict[str, Json] = {"id": contact.id}
