@@ -116,6 +116,9 @@ class FakeServer:
         """What a call is answered with, after it has had its effect. For subclasses."""
         raise NotImplementedError
 
+    async def close(self) -> None:
+        """End what is under way. For subclasses."""
+
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -130,6 +133,7 @@ class FakeServer:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._closing.set()
+        await self.close()
         await self._runner.cleanup()
         if self._defects and kind is None:
             raise ExceptionGroup("the fake could not answer; its callers got a 500", self._defects)

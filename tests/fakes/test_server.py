@@ -74,8 +74,18 @@ class TestFaults:
     async def test_an_answer_that_breaks_off(self, fake: FakeSendGrid, call: Caller) -> None:
         fake.fail("GET", LISTS, Cut(10))
 
-        with pytest.raises(aiohttp.ClientError):
+        with pytest.raises(aiohttp.ClientPayloadError):
             await call("GET", LISTS)
+
+        assert len(fake.calls) == 1
+
+    async def test_a_client_repeats_some_calls_by_itself(self, fake: FakeSendGrid, call: Caller) -> None:
+        fake.fail("GET", LISTS, Drop(), times=3)
+
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await call("GET", LISTS)
+        assert len(fake.calls) == 2
+        assert (await call("GET", LISTS)).status == 200
 
     @pytest.mark.parametrize(("applied", "number"), [(False, 0), (True, 1)])
     async def test_no_answer_at_all(self, fake: FakeSendGrid, call: Caller, applied: bool, number: int) -> None:  # noqa: FBT001  parametrized

@@ -242,6 +242,10 @@ class FakeSendGrid(FakeServer):
         self._templates.add_version(template, subject, html, plain, active=active)
         return template
 
+    async def close(self) -> None:
+        """Test events that are on their way still arrive."""
+        await self.webhooks.settled()
+
     async def answer(self, call: Call) -> Answer:
         """In the order of the real thing: nginx, the route, the key, the rate limit, the handler."""
         self.clock.settle()

@@ -174,7 +174,7 @@ def _page_url(request: Request, size: int, after: str) -> str:
     return f"{request.call.origin}{request.call.path}?{urlencode(query)}"
 
 
-def strings(value: Json, name: str, most: int) -> Sequence[str]:
+def strings(value: Json, name: str, most: int = 100_000) -> Sequence[str]:
     """A list of texts of a body."""
     if not isinstance(value, list) or len(value) > most or not all(isinstance(each, str) for each in value):
         raise invalid(name, f"{name} must be an array of at most {most} strings")

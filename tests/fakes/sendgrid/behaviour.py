@@ -68,8 +68,8 @@ class Choices:
     Attributes:
         bad_email_message: how a 400 names an address (facts 1.4); without `{email}` it names none.
         names_all_bad_emails: whether it names all of them or the first.
-        refused_emails: well-formed addresses that are refused as if they were not.
-        errored_emails: addresses whose row fails in the job, with the reason (facts 1.4).
+        refused_emails: well-formed addresses, in lower case, that are refused as if they were not.
+        errored_emails: addresses, in lower case, whose row fails in the job, with the reason (facts 1.4).
         missing_identifiers: whether a row that lacks an identifier of its contact fails in the job, or the whole
             request.
         duplicate_rows: whether of rows with one address in a request the last wins, or all but the first fail.

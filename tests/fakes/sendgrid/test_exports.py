@@ -4,11 +4,13 @@ import csv
 import gzip
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
 from tests.fakes.clock import iso
 from tests.fakes.conftest import NOON, Caller
+from tests.fakes.faults import Cut
 from tests.fakes.sendgrid import FakeSendGrid
 
 EXPORTS = "/v3/marketing/contacts/exports"
@@ -25,8 +27,10 @@ async def exported(fake: FakeSendGrid, call: Caller, body: Any = None) -> Any:
 
 async def downloaded(call: Caller, url: str) -> bytes:
     key, call.key = call.key, ""
-    reply = await call("GET", url)
-    call.key = key
+    try:
+        reply = await call("GET", url)
+    finally:
+        call.key = key
     assert reply.status == 200, reply
     return bytes(reply.body)
 
@@ -153,6 +157,17 @@ async def test_of_lists_and_segments(fake: FakeSendGrid, call: Caller) -> None:
     ]
     assert (await call("POST", EXPORTS, {"list_ids": ["x"]})).status == 404
     assert (await call("POST", EXPORTS, {"file_type": "xml"})).status == 400
+
+
+async def test_downloads_can_break_off(fake: FakeSendGrid, call: Caller) -> None:
+    """As any download can."""
+    fake.add_contact("ada@example.com")
+    (url,) = (await exported(fake, call))["urls"]
+    fake.fail("GET", "/storage/*", Cut(20))
+
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await downloaded(call, url)
+    assert b"ada@example.com" in gzip.decompress(await downloaded(call, url))
 
 
 async def test_have_the_contacts_of_when_they_were_finished(fake: FakeSendGrid, call: Caller) -> None:
