@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import count
 
@@ -69,6 +70,7 @@ class Clock:
         return (time.time() if self._start is None else self._start) + self._ahead
 
 
+@lru_cache(maxsize=10_000)
 def iso(at: float) -> str:
     """A time as the services write it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

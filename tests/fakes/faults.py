@@ -27,6 +27,9 @@ class Respond:
 class Drop:
     """The connection ends without an answer.
 
+    aiohttp's client by itself repeats GET, PUT and DELETE once where that happens: two `times` make sure that the code
+    under test notices. POST and PATCH it does not repeat.
+
     Attributes:
         applied: whether that happens only after the call has had its effect: the answer is lost.
     """
@@ -36,10 +39,10 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection ends in the middle of the answer, whose call has had its effect.
+    """The connection ends in the middle of the answer, whose call has had its effect. No client repeats that by itself.
 
     Attributes:
-        after: so many bytes of the body still arrive.
+        after: so many bytes of the body still arrive, at least one.
     """
 
     after: int

@@ -71,7 +71,8 @@ class FakeServer:
     """Serves while its context lasts.
 
     Attributes:
-        url: where, without a slash at the end.
+        port: where to serve; 0 is any free port.
+        url: where it does, without a slash at the end.
         clock: its time.
         calls: all that came in so far.
         keep_bodies: whether `calls` keep their bodies; a test of a million rows may not want that.
@@ -80,6 +81,7 @@ class FakeServer:
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
+        self.port = 0
         self.url = ""
         self.clock = clock or Clock()
         self.calls: list[Call] = []
@@ -87,6 +89,7 @@ class FakeServer:
         self.on_call: Hook | None = None
         self.on_answer: Hook | None = None
         self._failures: list[Failure] = []
+        self._defects: list[Exception] = []
         self._closing = asyncio.Event()
 
     def fail(self, method: str, path: str, with_: Fault | int, *, times: int | None = 1, skip: int = 0) -> Failure:
@@ -113,6 +116,9 @@ class FakeServer:
         """What a call is answered with, after it has had its effect. For subclasses."""
         raise NotImplementedError
 
+    async def close(self) -> None:
+        """End what is under way. For subclasses."""
+
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -120,14 +126,17 @@ class FakeServer:
             app, access_log=None, shutdown_timeout=1, max_line_size=_LONGEST_LINE, max_field_size=_LONGEST_LINE
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._closing.set()
+        await self.close()
         await self._runner.cleanup()
+        if self._defects and kind is None:
+            raise ExceptionGroup("the fake could not answer; its callers got a 500", self._defects)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         content = await request.read()
@@ -153,20 +162,27 @@ class FakeServer:
         call.status = answer.status
         return await _send(request, answer, fault.after if isinstance(fault, Cut) else None)
 
+    async def _answered(self, call: Call) -> Answer:
+        try:
+            return await self.answer(call)
+        except Exception as error:
+            self._defects.append(error)
+            raise
+
     async def _with(self, fault: Fault | None, call: Call) -> Answer | None:
         """The answer to a call that goes wrong like this; None where there is none."""
         match fault:
             case None | Cut():
-                return await self.answer(call)
+                return await self._answered(call)
             case Delay(seconds, applied=True):
-                answer = await self.answer(call)
+                answer = await self._answered(call)
                 await self.clock.sleep(seconds)
                 return answer
             case Delay(seconds):
                 await self.clock.sleep(seconds)
-                return await self.answer(call)
+                return await self._answered(call)
         if fault.applied:
-            await self.answer(call)
+            await self._answered(call)
         if isinstance(fault, Respond):
             return Answer(fault.status, fault.body, fault.headers)
         if isinstance(fault, Hang):

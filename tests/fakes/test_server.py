@@ -10,7 +10,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.conftest import Caller
 from tests.fakes.faults import LOST_ANSWER, Cut, Delay, Drop, Hang, Respond
 from tests.fakes.sendgrid import FakeSendGrid
-from tests.fakes.server import Call
+from tests.fakes.server import Answer, Call, FakeServer
 
 LISTS = "/v3/marketing/lists"
 
@@ -74,8 +74,18 @@ class TestFaults:
     async def test_an_answer_that_breaks_off(self, fake: FakeSendGrid, call: Caller) -> None:
         fake.fail("GET", LISTS, Cut(10))
 
-        with pytest.raises(aiohttp.ClientError):
+        with pytest.raises(aiohttp.ClientPayloadError):
             await call("GET", LISTS)
+
+        assert len(fake.calls) == 1
+
+    async def test_a_client_repeats_some_calls_by_itself(self, fake: FakeSendGrid, call: Caller) -> None:
+        fake.fail("GET", LISTS, Drop(), times=3)
+
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await call("GET", LISTS)
+        assert len(fake.calls) == 2
+        assert (await call("GET", LISTS)).status == 200
 
     @pytest.mark.parametrize(("applied", "number"), [(False, 0), (True, 1)])
     async def test_no_answer_at_all(self, fake: FakeSendGrid, call: Caller, applied: bool, number: int) -> None:  # noqa: FBT001  parametrized
@@ -116,6 +126,23 @@ class TestFaults:
         failure.stop()
 
         assert (await call("GET", LISTS)).status == 200
+
+
+class Broken(FakeServer):
+    async def answer(self, call: Call) -> Answer:
+        raise LookupError(call.path)
+
+
+async def test_a_defect_of_the_fake_is_raised_in_the_end() -> None:
+    fake = Broken()
+    await fake.__aenter__()
+    async with aiohttp.ClientSession() as session, session.get(f"{fake.url}/a") as answer:
+        assert answer.status == 500
+
+    with pytest.raises(ExceptionGroup) as raised:
+        await fake.__aexit__(None)
+
+    assert [str(each) for each in raised.value.exceptions] == ["/a"]
 
 
 class TestClock:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from inspect import isawaitable
+from typing import Literal
 
 from tests.fakes.clock import Clock
 from tests.fakes.sendgrid.api import Ids, Json, Refusal, Request, Route
@@ -10,13 +11,21 @@ from tests.fakes.sendgrid.behaviour import Choices, Limits, Timing
 from tests.fakes.sendgrid.book import ContactBook
 from tests.fakes.sendgrid.contact import Contact
 from tests.fakes.sendgrid.contacts import Contacts
+from tests.fakes.sendgrid.event_webhook import EventWebhooks
+from tests.fakes.sendgrid.exports import Export, ExportPlan, Exports
 from tests.fakes.sendgrid.fields import CustomField, Fields, FieldType
 from tests.fakes.sendgrid.files import Files
 from tests.fakes.sendgrid.jobs import Job, Jobs, Plan
 from tests.fakes.sendgrid.keys import FULL_ACCESS, Keys
 from tests.fakes.sendgrid.lists import ContactList, Lists
+from tests.fakes.sendgrid.mail import MailSend
 from tests.fakes.sendgrid.rates import RateLimits
+from tests.fakes.sendgrid.segments import Segment, Segments
+from tests.fakes.sendgrid.senders import Senders
 from tests.fakes.sendgrid.shown import Shown
+from tests.fakes.sendgrid.singlesends import SingleSend, SingleSends
+from tests.fakes.sendgrid.suppressions import Suppressions
+from tests.fakes.sendgrid.templates import Template, Templates
 from tests.fakes.sendgrid.upserts import Upserts
 from tests.fakes.server import Answer, Call, FakeServer
 
@@ -36,7 +45,13 @@ class FakeSendGrid(FakeServer):
         timing: how long things take,
         limits: how much fits,
         choices: and what SendGrid does where nothing says so. A test turns them.
+        keys: API keys and their scopes.
         rates: rate limits, scriptable.
+        files: behind pre-signed links.
+        suppressions: who does not get mail, and groups.
+        senders: domains, IP pools, tracking settings.
+        mail: what has been sent.
+        webhooks: Event Webhooks.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -51,11 +66,38 @@ class FakeSendGrid(FakeServer):
         self.files = Files(self.clock, ids)
         self._book = ContactBook(self.clock, self.timing)
         self._fields = Fields(self.clock, self.limits, self.timing, self._book)
-        shown = Shown(self._fields)
+        self._segments = Segments(self.clock, ids, self.limits, self._book, self._fields)
+        shown = Shown(self._fields, self._segments.of)
         self._jobs = Jobs(self.clock, ids, self.files, self.timing, self.choices)
         self._lists = Lists(ids, self.limits, self.choices, self._book, self._jobs, shown)
         self._ids = ids
+        self._exports = Exports(
+            self.clock,
+            ids,
+            self.timing,
+            self.limits,
+            self.choices,
+            self.files,
+            self._fields,
+            self._book,
+            self._lists,
+            self._segments,
+        )
+        self._singlesends = SingleSends(self.clock, ids)
+        self._templates = Templates(self.clock, ids)
+        self.suppressions = Suppressions(self.clock)
+        self.senders = Senders()
+        self.mail = MailSend(self.clock, ids, self._templates, self.suppressions, self.senders)
+        self.webhooks = EventWebhooks(self.clock, ids, self.limits, self.choices)
         areas = (
+            self._exports,
+            self._segments,
+            self._singlesends,
+            self._templates,
+            self.suppressions,
+            self.senders,
+            self.mail,
+            self.webhooks,
             self.keys,
             self.files,
             self._fields,
@@ -93,6 +135,27 @@ class FakeSendGrid(FakeServer):
         """By id, the oldest first."""
         self.clock.settle()
         return self._jobs.all
+
+    @property
+    def exports(self) -> Mapping[str, Export]:
+        """By id, the oldest first."""
+        self.clock.settle()
+        return self._exports.all
+
+    @property
+    def segments(self) -> Mapping[str, Segment]:
+        """By id."""
+        return self._segments.all
+
+    @property
+    def singlesends(self) -> Mapping[str, SingleSend]:
+        """By id."""
+        return self._singlesends.all
+
+    @property
+    def templates(self) -> Mapping[str, Template]:
+        """By id."""
+        return self._templates.all
 
     def contact(self, email: str) -> Contact | None:
         """By address."""
@@ -149,6 +212,40 @@ class FakeSendGrid(FakeServer):
         """What becomes of the next job that has no plan yet: how long it takes, whether it fails as a whole."""
         self._jobs.plans.append(Plan(seconds, fails))
 
+    def plan_export(self, seconds: float | None = None, *, failure: str = "") -> None:
+        """What becomes of the next export that has no plan yet: how long it takes, why it fails."""
+        self._exports.plans.append(ExportPlan(seconds, failure))
+
+    def add_segment(
+        self, name: str, query_dsl: str = "", *, lists: Iterable[str] = (), members: Iterable[Contact] = ()
+    ) -> Segment:
+        """A segment that is there already, with these contacts in it."""
+        query = query_dsl or "SELECT contact_id, updated_at FROM contact_data"
+        return self._segments.add(name, query, list(lists), {each.id for each in members})
+
+    def add_singlesend(self, name: str) -> SingleSend:
+        """A draft that is there already."""
+        return self._singlesends.add(name)
+
+    def add_template(
+        self,
+        name: str,
+        html: str = "",
+        *,
+        subject: str = "",
+        plain: str = "",
+        active: bool = True,
+        generation: Literal["dynamic", "legacy"] = "dynamic",
+    ) -> Template:
+        """A template that is there already, with one version."""
+        template = self._templates.add(name, generation)
+        self._templates.add_version(template, subject, html, plain, active=active)
+        return template
+
+    async def close(self) -> None:
+        """Test events that are on their way still arrive."""
+        await self.webhooks.settled()
+
     async def answer(self, call: Call) -> Answer:
         """In the order of the real thing: nginx, the route, the key, the rate limit, the handler."""
         self.clock.settle()
@@ -158,7 +255,7 @@ class FakeSendGrid(FakeServer):
         try:
             route, request = self._router.find(call)
             self.keys.check(route, call)
-            if route.has_rate_limit:
+            if route.has_rate_limit or self.rates.has_rule(call.method, call.path):
                 window = self.rates.count(call.method, call.path, route.path)
                 headers = window.headers()
                 self.rates.check(window)

@@ -68,8 +68,8 @@ class Choices:
     Attributes:
         bad_email_message: how a 400 names an address (facts 1.4); without `{email}` it names none.
         names_all_bad_emails: whether it names all of them or the first.
-        refused_emails: well-formed addresses that are refused as if they were not.
-        errored_emails: addresses whose row fails in the job, with the reason (facts 1.4).
+        refused_emails: well-formed addresses, in lower case, that are refused as if they were not.
+        errored_emails: addresses, in lower case, whose row fails in the job, with the reason (facts 1.4).
         missing_identifiers: whether a row that lacks an identifier of its contact fails in the job, or the whole
             request.
         duplicate_rows: whether of rows with one address in a request the last wins, or all but the first fail.
@@ -79,6 +79,8 @@ class Choices:
         removal_jobs_readable: whether the job of a removal from a list is found where import jobs are; only those of
             upserts, imports and deletions are documented to be (facts 1.3).
         upsert_job_type: documented `upsert`, seen live `upsert_contacts` (facts 1.3).
+        tests_carry_password: whether the Event Webhook's test posts with user and password of its URL; old documents
+            say that it does not work with them.
         export_gzip: whether the files of exports are compressed (facts 2.4: normally, not always).
     """
 
@@ -93,4 +95,5 @@ class Choices:
     unique_list_names: bool = True
     removal_jobs_readable: bool = False
     upsert_job_type: str = "upsert"
+    tests_carry_password: bool = False
     export_gzip: bool = True

@@ -70,9 +70,8 @@ class Directory:
         old = self.by_id.get(contact.id)
         if old is None or old.fields is not contact.fields:
             self._unname(old)
-            for kind, names in self._by_identifier.items():
-                if value := contact.fields.get(kind):
-                    names[value] = contact.id
+            for kind in contact.fields.keys() & self._by_identifier.keys():
+                self._by_identifier[kind][contact.fields[kind]] = contact.id
             for alternate in contact.fields.get("alternate_emails", ()):
                 self._by_alternate[alternate] = contact.id
         before = old.list_ids if old else frozenset()

@@ -81,7 +81,7 @@ class Contacts:
             matches = matcher(query)
         except ValueError as error:
             raise invalid("query", f"invalid query: {error}") from error
-        found = [each for each in self._book.visible.by_id.values() if matches(self._shown.contact(each, request))]
+        found = [each for each in self._book.visible.by_id.values() if matches(self._shown.row(each))]
         return Answer(
             body={
                 "result": [self._shown.contact(each, request) for each in found[: self._limits.sample]],

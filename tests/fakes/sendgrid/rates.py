@@ -12,6 +12,10 @@ _DEFAULT = (10_000, 60.0)
 """SendGrid publishes no numbers; this one is out of the way of tests that are not about it."""
 
 
+Rule = tuple[str, str, int, float]
+"""Method and path of the calls, how many of them, in how many seconds."""
+
+
 @dataclass(slots=True)
 class Window:
     """The current window of one limit.
@@ -45,7 +49,7 @@ class RateLimits:
     def __init__(self, clock: Clock) -> None:
         self.refused = 0
         self._clock = clock
-        self._rules: list[tuple[str, str, int, float]] = []
+        self._rules: list[Rule] = []
         self._windows: dict[str, Window] = {}
 
     def set(self, method: str, path: str, requests: int, seconds: float) -> None:
@@ -60,6 +64,10 @@ class RateLimits:
         self._rules.insert(0, (method, path, requests, seconds))
         self._windows.clear()
 
+    def has_rule(self, method: str, path: str) -> bool:
+        """Whether a test has limited this endpoint."""
+        return any(_fits(rule, method, path) for rule in self._rules)
+
     def count(self, method: str, path: str, endpoint: str) -> Window:
         """Count a call.
 
@@ -70,7 +78,7 @@ class RateLimits:
         """
         name, requests, seconds = f"{method} {endpoint}", *_DEFAULT
         for rule in self._rules:
-            if rule[0] in {"*", method} and fnmatchcase(path, rule[1]):
+            if _fits(rule, method, path):
                 name, requests, seconds = f"{rule[0]} {rule[1]}", rule[2], rule[3]
                 break
         now = self._clock.now()
@@ -85,3 +93,7 @@ class RateLimits:
         if window.used > window.limit:
             self.refused += 1
             raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, (None, "too many requests"))
+
+
+def _fits(rule: Rule, method: str, path: str) -> bool:
+    return rule[0] in {"*", method} and fnmatchcase(path, rule[1])

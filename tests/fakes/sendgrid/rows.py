@@ -40,8 +40,12 @@ class RowCheck:
 
     def bad_emails(self, row: Row) -> Iterator[str]:
         """Malformed addresses, or ones that are refused as such."""
-        for value in (row.get("email"), *(row.get("alternate_emails") or ())):
-            if isinstance(value, str) and value and (value in self._choices.refused_emails or not is_email(value)):
+        for value in (row.get("email"), *_listed(row.get("alternate_emails"))):
+            if (
+                isinstance(value, str)
+                and value
+                and (value.lower() in self._choices.refused_emails or not is_email(value))
+            ):
                 yield value
 
     def faults(self, row: Row) -> Iterator[tuple[str, str]]:
@@ -54,8 +58,8 @@ class RowCheck:
             if name == "custom_fields":
                 yield from self._custom_faults(value)
             elif name == "alternate_emails":
-                if not isinstance(value, list) or len(value) > _MOST_ALTERNATES:
-                    yield name, f"alternate_emails must be an array of at most {_MOST_ALTERNATES}"
+                if not isinstance(value, list) or len(value) > _MOST_ALTERNATES or not all(map(_is_text, value)):
+                    yield name, f"alternate_emails must be an array of at most {_MOST_ALTERNATES} strings"
             elif name in RESERVED or name in IDENTIFIERS:
                 yield from _text_faults(name, value)
 
@@ -73,6 +77,14 @@ class RowCheck:
                 isinstance(value, bool) or not isinstance(value, int | float if field.field_type == "Number" else str)
             ):
                 yield "custom_fields", f"custom field '{key}' must be a {field.field_type.lower()}"
+
+
+def _is_text(value: Json) -> bool:
+    return isinstance(value, str)
+
+
+def _listed(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
 
 
 def _text_faults(name: str, value: Json) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ _COMPARE = {
 
 
 def matcher(query: str) -> Condition:
-    """What says of a contact, as reads show it, whether the query finds it.
+    """What says whether the query finds a contact, given as a row: the fields it has, and its `custom_fields`.
 
     Raises:
         ValueError: it is not understood.

@@ -60,7 +60,7 @@ class Upserts:
         rows = body.get("contacts")
         if not isinstance(rows, list) or not 1 <= len(rows) <= self._limits.upsert_rows:
             raise invalid("contacts", f"contacts must be an array of 1 to {self._limits.upsert_rows} contacts")
-        list_ids = strings(body.get("list_ids") or [], "list_ids", self._limits.lists)
+        list_ids = strings(body.get("list_ids") or [], "list_ids")
         for unknown in list_ids:
             if unknown not in self._lists.all:
                 raise Refusal(self._choices.unknown_list_status, ("list_ids", f"list '{unknown}' does not exist"))
