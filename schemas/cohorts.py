@@ -28,6 +28,7 @@ _ENTER = frozenset({True, "true", "enter", "entered", "add", "added", "in", "1"}
 _EXIT = frozenset({False, "false", "exit", "exited", "leave", "left", "remove", "removed", "out", "0"})
 _BATCH_NUMBER = re.compile(r"::(\d+)$")
 _MOST_BATCHES = 2**14
+_DAY_MS = 24 * 3600 * 1000
 
 
 class MissingFactsError(ValueError):
@@ -92,7 +93,7 @@ def list_key(account: str, cohort: str) -> bytes:
 
 
 def version(computed_at: int, batch: int, action: Action, message_id: str) -> int:
-    """A total order of changes that fits into 64 bits: by time, batch, action and message.
+    """A total order of changes that fits into 64 bits until the year 2109: by time, batch, action and message.
 
     Total, so that any repeat and any order of arrival end in the same state.
     """
@@ -165,9 +166,11 @@ def _action(value: object) -> Action | None:
 
 def _time(value: object, received_at: int) -> int:
     try:
-        return milliseconds(value)
+        time = milliseconds(value)
     except UncertainError:
         return received_at
+    # A time that is still to come would win over everything that is said until then.
+    return time if 0 <= time <= received_at + _DAY_MS else received_at
 
 
 def _user(user: object, shared: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

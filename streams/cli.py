@@ -8,7 +8,7 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import dead_letters, look, run
+from streams.commands import cohorts, dead_letters, look, run
 
 cli = typer.Typer(
     name="gridstream",
@@ -21,6 +21,7 @@ for command in (run.up, run.ingress, run.worker, run.simulate, run.replay, look.
     cli.command()(command)
 cli.add_typer(look.schema, name="schema")
 cli.add_typer(dead_letters.group, name="dead-letters")
+cli.add_typer(cohorts.group, name="cohorts")
 
 
 @cli.callback(invoke_without_command=True)

@@ -6,12 +6,13 @@ from typing import NamedTuple
 from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from connectors.kafka import Admin
+from connectors.sendgrid import SendGrid
 from streams import embedded
 from streams.datafolder import DataFolder
 from streams.groups import group, reads
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
-from streams.settings import Settings, Source
+from streams.settings import Contacts, Settings, Source
 
 
 class Finding(NamedTuple):
@@ -36,11 +37,30 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
         yield finding
     async for finding in _clickhouse(settings, data):
         yield finding
+    for entry in settings.contacts:
+        yield await _contacts(entry, settings.source(entry.source))
     url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
     if await embedded.answers(url):
         yield Finding("ingress", f"ready at {url}")
     else:
         yield Finding("ingress", f"{url} does not answer", "start it: gridstream up, or gridstream ingress")
+
+
+async def _contacts(entry: Contacts, source: Source) -> Finding:
+    subject = f"contacts {entry.name}"
+    key = entry.key(source)
+    grant = "in SendGrid, Settings > API Keys: Full Access, or Restricted with Marketing > Full Access"
+    if not key:
+        return Finding(subject, "has no API key", f"set contacts.api_key or sources.api_key; make one {grant}")
+    try:
+        async with SendGrid(key, source.api_url) as api:
+            scopes = await api.scopes()
+            if not any(scope.startswith("marketing") for scope in scopes):
+                return Finding(subject, "its API key may not use Marketing", f"change it {grant}")
+            await api.custom_fields()
+    except GridstreamError as error:
+        return Finding(subject, str(error), f"check the key and api_url; keys are made {grant}")
+    return Finding(subject, f"its API key works at {source.api_url}")
 
 
 def _credentials(source: Source) -> Finding:

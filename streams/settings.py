@@ -193,6 +193,10 @@ class Contacts(_Section):
     )
     create_custom_fields: bool = Field(default=False, description="make the named custom fields that do not exist")
 
+    def key(self, source: Source) -> str:
+        """Its API key: its own, else its source's."""
+        return (self.api_key.get_secret_value() or source.api_key.get_secret_value()).strip()
+
 
 class _Environment(EnvSettingsSource):
     """Environment variables, of which `<NAME>_FILE` names a file that holds the value."""

@@ -138,8 +138,7 @@ async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack)
     accounts = {}
     for entry in settings.contacts:
         source = settings.source(entry.source)
-        api_key = entry.api_key.get_secret_value() or source.api_key.get_secret_value()
-        api = await stack.enter_async_context(SendGrid(api_key, source.api_url))
+        api = await stack.enter_async_context(SendGrid(entry.key(source), source.api_url))
         accounts[entry.name] = Account(entry, api, Memberships(clickhouse, source.name, entry.name))
     agents, beside = wiring.contacts_agents(accounts, settings.source().name, producer, partitions)
     return _Work(agents, beside)

@@ -295,7 +295,7 @@ class Memberships:
         ((entering, leaving),) = await self._query(
             f"SELECT countIf({_ENTERING}), countIf({_LEAVING}) FROM ({_PENDING})", cohort=cohort, after=""
         )
-        return entering, leaving
+        return int(entering), int(leaving)
 
     async def skipped(self, cohort: str) -> int:
         """How many people without an address came since a sync last said so."""
