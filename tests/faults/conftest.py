@@ -60,10 +60,15 @@ async def shared(mortals: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-async def rig(mortals: Servers, shared: Pipeline, record_property: Callable[[str, object], None]) -> AsyncIterator[Rig]:
+def record(record_property: Callable[[str, object], None]) -> Callable[[Measured], None]:
     def record(measured: Measured) -> None:
         record_property(MEASURED, asdict(measured))
 
+    return record
+
+
+@pytest.fixture
+async def rig(mortals: Servers, shared: Pipeline, record: Callable[[Measured], None]) -> AsyncIterator[Rig]:
     rig = Rig(shared, mortals.supervisor, mortals.proxy, record)
     yield rig
     await rig.restore()

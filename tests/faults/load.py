@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from itertools import count
 
 import orjson
@@ -19,7 +20,20 @@ Identity = tuple[str, int]
 """An event's id and its time in seconds."""
 
 
-class Load:
+@dataclass(slots=True)
+class Sent:
+    """What has been acknowledged, and so must be a row or a dead letter.
+
+    Attributes:
+        events: each of them a row,
+        scraps: and each of these, which are no events, a dead letter.
+    """
+
+    events: set[Identity] = field(default_factory=set)
+    scraps: set[str] = field(default_factory=set)
+
+
+class Load(Sent):
     """A simulated feed that is posted as SendGrid does it: each body again until it is acknowledged.
 
     Args:
@@ -27,17 +41,14 @@ class Load:
         sizes: how many events a body has at least and at most.
 
     Attributes:
-        events: all that have been sent. Once the load has ended, all have been acknowledged,
-        scraps: and so have these, which are no events.
-        acknowledged: how many have been acknowledged so far.
+        acknowledged: how many events have been acknowledged so far; once it has ended, all.
     """
 
     def __init__(self, rate: float, sizes: tuple[int, int]) -> None:
+        super().__init__()
         self._rate = rate
         self._sizes = sizes
         self._ending = False
-        self.events: set[Identity] = set()
-        self.scraps: set[str] = set()
         self.acknowledged = 0
 
     def __iter__(self) -> Iterator[FeedEvent]:

@@ -16,10 +16,11 @@ from streams.accounting import Status
 from streams.groups import group
 from streams.supervisor import Supervisor
 from tests.faults.catalogue import Measured
-from tests.faults.load import Identity, Load
-from tests.faults.proxy import FaultProxy
+from tests.faults.load import Identity, Load, Sent
+from tests.faults.proxy import FaultProxy, passing
 from tests.pipeline import Pipeline
 
+KAFKA, CLICKHOUSE = "Apache Kafka", "ClickHouse"
 PATIENCE_SECONDS = 120
 """For what takes seconds: machines of continuous integration are slow."""
 _STEP_SECONDS = 0.05
@@ -47,22 +48,27 @@ class Rig:
     @asynccontextmanager
     async def load(self, rate: float = 300, sizes: tuple[int, int] = (1, 40)) -> AsyncIterator[Load]:
         """Load, during which a fault is provoked; then the accounting."""
-        load = Load(rate, sizes)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            async with load.posting(self.pipeline.url):
-                self.recovering()
-                yield load
+        async with self.posting(rate, sizes) as load:
+            yield load
         await self.account(load)
+
+    @asynccontextmanager
+    async def posting(self, rate: float = 300, sizes: tuple[int, int] = (1, 40)) -> AsyncIterator[Load]:
+        """Load without the accounting: something has to be repaired first."""
+        load = Load(rate, sizes)
+        async with asyncio.timeout(PATIENCE_SECONDS), load.posting(self.pipeline.url):
+            self.recovering()
+            yield load
 
     def recovering(self) -> None:
         """From now on nothing is wrong any more, but that it was: the time of recovery begins."""
         self._since = time.monotonic()
 
-    async def account(self, load: Load) -> None:
-        """Each event and scrap of a load is exactly one row or dead letter, and `status` says so."""
+    async def account(self, sent: Sent) -> None:
+        """What was sent is exactly one row or dead letter, and `status` says so."""
         status = await self.settled()
         measured = Measured(
-            len(load.events - await self._rows()) + len(load.scraps - await self._dead_letters()),
+            len(sent.events - await self._rows()) + len(sent.scraps - await self._dead_letters()),
             await self._repeats(),
             time.monotonic() - self._since,
         )
@@ -108,20 +114,44 @@ class Rig:
         """Let a process go on that waits at a point."""
         (self.pipeline.plans(process) / f"{point}.go").touch()
 
-    async def dies(self, process: str, plan: str) -> None:
-        """Have a process die at a point, and wait until it does."""
-        before = self.pipeline.supervisor.pids[process]
-        self.plan(process, f"{plan}.kill")
-        await self.until(lambda: self.pipeline.supervisor.pids.get(process) != before)
-        self.recovering()
+    async def dies(self, process: str, point: str) -> None:
+        """Have a process die when it next reaches a point, and wait until it has."""
+        before = self.pid(process)
+        self.plan(process, f"{point}.kill")
+        await self.gone(process, before)
 
     async def kill(self, process: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send a process of the pipeline, or a server, a signal that ends it, and wait until it is gone."""
-        supervisor = self.servers if process in self.servers.pids else self.pipeline.supervisor
-        before = supervisor.pids[process]
+        """End a process of the pipeline, or a server, and wait until it is gone."""
+        before = self.pid(process)
         os.kill(before, number)
+        await self.gone(process, before)
+
+    async def gone(self, process: str, pid: int) -> None:
+        """Wait until a process is gone, as it was told to; its supervisor starts it again."""
+        await self.until(lambda: (self.servers.pids | self.pipeline.supervisor.pids).get(process) != pid)
         self.recovering()
-        await self.until(lambda: supervisor.pids.get(process) != before)
+
+    def pid(self, process: str) -> int:
+        """The id of a process of the pipeline, or a server, that runs."""
+        return (self.servers.pids | self.pipeline.supervisor.pids)[process]
+
+    @asynccontextmanager
+    async def joined(self, role: str, number: int = 2) -> AsyncIterator[str]:
+        """One more worker of a role meanwhile: its name."""
+        program = self.pipeline.worker(role, number)
+        await self.pipeline.supervisor.start(program)
+        try:
+            yield program.name
+        finally:
+            await self.pipeline.supervisor.stop(program.name)
+
+    @asynccontextmanager
+    async def without(self, role: str) -> AsyncIterator[None]:
+        """No worker of a role meanwhile."""
+        await self.pipeline.supervisor.stop(role)
+        yield
+        await self.pipeline.supervisor.start(self.pipeline.worker(role))
+        self.recovering()
 
     async def says(self, process: str, text: str, times: int = 1) -> None:
         """Wait until a process has written a text into its log, from now on."""
@@ -136,12 +166,18 @@ class Rig:
 
     async def members(self, role: str, number: int) -> None:
         """Wait until a role has so many workers, in Kafka's eyes."""
-        async with asyncio.timeout(PATIENCE_SECONDS), Admin(self.pipeline.servers) as admin:
-            while await admin.members(group(role)) != number:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                with suppress(GridstreamError):
+                    async with Admin(self.pipeline.servers) as admin:
+                        if await admin.members(group(role)) == number:
+                            return
                 await asyncio.sleep(_STEP_SECONDS)
 
     async def restore(self) -> None:
         """Undo what a fault has left, for the next one."""
-        for process in self.pipeline.supervisor.pids:
+        self.clickhouse.behaviour = passing
+        for process, pid in self.pipeline.supervisor.pids.items():
+            os.kill(pid, signal.SIGCONT)
             for file in self.pipeline.plans(process).iterdir():
                 file.unlink()
