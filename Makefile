@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint format docs lock clean
+.PHONY: install demo test faults faults-long lint format docs lock clean
 
 install: .venv/installed
 
@@ -18,6 +18,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Prints what each fault costs, and writes it into docs/reliability.md.
+faults: install
+	$(BIN)/python -m tests.faults
 
 lint: install
 	$(BIN)/ruff check .

@@ -67,9 +67,11 @@ class ClickHouse:
 
     Args:
         url: http(s)://user:password@host:port.
+        timeout: seconds that an answer may take.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout: float = _ANSWER_SECONDS) -> None:
+        self._timeout = timeout
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._target: dict[str, Any] = {
@@ -98,7 +100,7 @@ class ClickHouse:
                 **self._target,
                 autogenerate_session_id=False,  # a session runs one query at a time
                 connect_timeout=_CONNECT_SECONDS,
-                send_receive_timeout=_ANSWER_SECONDS,
+                send_receive_timeout=self._timeout,
                 query_retries=0,
             )
 

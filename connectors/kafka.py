@@ -272,6 +272,9 @@ class Admin:
                 if not issubclass(for_code(topic["error_code"]), UnknownTopicOrPartitionError)
                 for partition in topic["partitions"]
             ]
+            # Otherwise the consumer asks for the leaders of one topic after the other, 0.1 s each.
+            self._consumer.assign(partitions)
+            self._consumer.pause(*partitions)
             first = await self._consumer.beginning_offsets(partitions)
             following = await self._consumer.end_offsets(partitions)
         return {(tp.topic, tp.partition): (first[tp], following[tp]) for tp in partitions}

@@ -4,6 +4,7 @@ The two sides are counted apart: what came in from `deliveries`, which the norma
 what became of it from the tables that people query.
 """
 
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
@@ -47,7 +48,7 @@ class SourceAccount:
         dead_letters: what waits for a person, of normalizing and storing.
         rows: in the tables that people query.
         in_flight: raw records not yet normalized and events not yet stored.
-        expired: raw records that retention took before they were read.
+        expired: raw records that were gone before they were read.
         missing: raw records that were read, but of which no trace is left. Never, unless something is broken.
     """
 
@@ -114,16 +115,17 @@ async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> S
     Raises:
         Retry, Reject, Fatal: one of them does not answer as it should.
     """
+    # What is committed before where topics end: asked the other way round, a record that moves on in between would be
+    # in flight nowhere.
+    committed = {role: await admin.committed(group(role)) for role in reads(settings)}
     offsets = await admin.offsets([topic.name for topic in wanted_topics(settings)])
-    lags = {
-        role: lags_of(offsets, await admin.committed(group(role)), names) for role, names in reads(settings).items()
-    }
+    lags = {role: lags_of(offsets, committed[role], names) for role, names in reads(settings).items()}
     accounts = {}
     for source in settings.sources:
         name = source.name
         waiting = [lag for role in lags.values() for (topic, _), lag in role.items() if topic.startswith(f"{name}.")]
         raw = {partition: ends for partition, ends in offsets.items() if partition[0] == topics.raw(name)}
-        accounts[name] = await _account(name, sum(waiting), raw, lags["normalize"], clickhouse)
+        accounts[name] = await _account(name, sum(waiting), raw, committed["normalize"], clickhouse)
     return Status(
         sources=accounts,
         lag={group(role): sum(lag.values()) for role, lag in lags.items()},
@@ -132,7 +134,7 @@ async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> S
 
 
 async def _account(
-    source: str, in_flight: int, raw: Offsets, raw_lags: Mapping[Partition, int], clickhouse: ClickHouse
+    source: str, in_flight: int, raw: Offsets, committed: Mapping[Partition, int], clickhouse: ClickHouse
 ) -> SourceAccount:
     database = identifier(source)
     (accepted, malformed, distinct, expired), *_ = (
@@ -140,7 +142,10 @@ async def _account(
     ).result_rows
     (rows, refused, dead_letters), *_ = (await clickhouse.query(_BECAME.format(database=database))).result_rows
     first = [ends[0] for _, ends in sorted(raw.items())]
-    read = [ends[1] - raw_lags[partition] for partition, ends in sorted(raw.items())]
+    done = [committed.get(partition, 0) for partition in sorted(raw)]
+    read = list(map(max, first, done))
+    # The normalizer notices what has expired when it reads what follows, and nothing may follow for long.
+    expired += sum(map(operator.sub, read, done))
     seen = (await clickhouse.query(_SEEN.format(database=database), {"first": first, "next": read})).result_rows
     missing = sum(read) - sum(first) - sum(there for *_, there in seen)
     return SourceAccount(

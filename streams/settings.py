@@ -119,6 +119,7 @@ class ClickHouse(_Section):
         SecretStr(""), description="http(s)://user:password@host:8123; empty: the embedded ClickHouse engine"
     )
     embedded_port: Port = Field(8123, description="port of the embedded engine's HTTP interface")
+    timeout_seconds: float = Field(60, gt=0, description="what it does not answer within this is asked for again")
 
     @field_validator("url")
     @classmethod

@@ -82,12 +82,32 @@ class Supervisor:
         self._children += children
         await asyncio.gather(*(child.start() for child in children))
 
+    async def stop(self, name: str) -> None:
+        """Stop the programs of a name, for good."""
+        for child in [child for child in self._children if child.name == name]:
+            self._children.remove(child)
+            await child.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the children that run just now, by name."""
+        return {child.name: child.pid for child in self._children if child.pid}
+
 
 class _Child:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        return self._program.name
+
+    @property
+    def pid(self) -> int | None:
+        process = self._process
+        return process.pid if process and process.returncode is None else None
 
     async def start(self) -> None:
         process = await self._spawn()

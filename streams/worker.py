@@ -154,7 +154,7 @@ _WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack], Awaitable[_
 
 async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> ClickHouse:
     """ClickHouse, with all databases as they should be."""
-    clickhouse = ClickHouse(data.clickhouse_url(settings))
+    clickhouse = ClickHouse(data.clickhouse_url(settings), settings.clickhouse.timeout_seconds)
     await persistently("connecting to ClickHouse", clickhouse.connect)
     stack.push_async_callback(clickhouse.close)
     for source in settings.sources:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from streams.schema import apply
 from streams.settings import Settings, Source
 from streams.supervisor import Program, Supervisor
 
+GRIDSTREAM = (sys.executable, "-m", "streams.cli")
+NO_ENVIRONMENT: Mapping[str, str] = {}
 _PATIENCE_SECONDS = 60
 
 
@@ -40,8 +42,10 @@ class Pipeline:
         self,
         source: str,
         environment: Mapping[str, str],
+        folder: Path,
         supervisor: Supervisor,
         clickhouse: ClickHouse,
+        launcher: Sequence[str],
         settings: Settings,
     ) -> None:
         self.source = source
@@ -52,11 +56,45 @@ class Pipeline:
         self.clickhouse = clickhouse
         self.servers = environment["GRIDSTREAM_KAFKA__BOOTSTRAP_SERVERS"]
         self._environment = environment
+        self._folder = folder
+        self._launcher = launcher
+
+    def plans(self, name: str) -> Path:
+        """The folder of a process's fail points."""
+        folder = self._folder / "plans" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def log(self, name: str) -> str:
+        """What a process has printed."""
+        file = self._log(name)
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def ingress(self) -> Program:
+        """Its ingress."""
+
+        async def is_ready() -> bool:
+            return await embedded.answers(f"{self.base}/ready")
+
+        return self._program("ingress", ["ingress"], is_ready)
+
+    def worker(self, role: str, number: int = 1) -> Program:
+        """One of its workers; the first is named like its role."""
+        return self._program(role if number == 1 else f"{role}-{number}", ["worker", role])
+
+    def _program(
+        self, name: str, arguments: Sequence[str], is_ready: Callable[[], Awaitable[bool]] | None = None
+    ) -> Program:
+        environment = {**self._environment, "FAILPOINTS": str(self.plans(name))}
+        return Program(name, [*self._launcher, *arguments], is_ready, environment, self._log(name))
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
         """Run `gridstream` on it: exit code, output, errors."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli", *arguments),
+            *(*GRIDSTREAM, *arguments),
             env={**os.environ, **self._environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -116,7 +154,15 @@ class Pipeline:
 
 @asynccontextmanager
 async def running(
-    servers: Settings, data: DataFolder, source: str, folder: Path, **of_source: object
+    servers: Settings,
+    data: DataFolder,
+    source: str,
+    folder: Path,
+    *,
+    clickhouse_url: str = "",
+    environment: Mapping[str, str] = NO_ENVIRONMENT,
+    launcher: Sequence[str] = GRIDSTREAM,
+    **of_source: object,
 ) -> AsyncIterator[Pipeline]:
     """Start a pipeline and stop it again.
 
@@ -124,35 +170,27 @@ async def running(
         servers: that it runs on.
         data: their folder.
         source: its only source.
-        folder: for its configuration.
+        folder: for its logs and plans.
+        clickhouse_url: where its processes find ClickHouse, if not where it is.
+        environment: further variables of its processes.
+        launcher: the command of which `ingress` and `worker` are the arguments.
         of_source: further settings of the source.
     """
-    port = embedded.free_port()
     sources: list[Mapping[str, object]] = [{"name": source, **of_source}]
-    environment = {
+    variables = {
         "GRIDSTREAM_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.servers,
-        "GRIDSTREAM_CLICKHOUSE__URL": data.clickhouse_url(servers),
-        "GRIDSTREAM_INGRESS__PORT": str(port),
+        "GRIDSTREAM_CLICKHOUSE__URL": clickhouse_url or data.clickhouse_url(servers),
+        "GRIDSTREAM_INGRESS__PORT": str(embedded.free_port()),
         "GRIDSTREAM_WORKER__METRICS_PORT": "0",
         "GRIDSTREAM_SOURCES": json.dumps(sources),
+        **environment,
     }
     clickhouse = ClickHouse(data.clickhouse_url(servers))
     await clickhouse.connect()
     await apply([source], clickhouse)
-
-    def program(name: str, *arguments: str, url: str = "") -> Program:
-        async def is_ready() -> bool:
-            return not url or await embedded.answers(url)
-
-        command = [sys.executable, "-m", "streams.cli", *arguments]
-        return Program(name, command, is_ready, environment, folder / f"{name}.log")
-
     async with Supervisor() as supervisor:
-        await supervisor.start(
-            program("ingress", "ingress", url=f"http://127.0.0.1:{port}/ready"),
-            program("normalize", "worker", "normalize"),
-            program("store", "worker", "store"),
-        )
-        settings = servers.model_copy(update={"sources": (Source(name=source),)})
-        yield Pipeline(source, environment, supervisor, clickhouse, settings)
+        used = servers.model_copy(update={"sources": (Source(name=source),)})
+        pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used)
+        await supervisor.start(pipeline.ingress(), pipeline.worker("normalize"), pipeline.worker("store"))
+        yield pipeline
     await clickhouse.close()

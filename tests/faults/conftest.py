@@ -1,0 +1,74 @@
+"""The servers of the faults: their own, as they die often, and one pipeline on them that most faults happen to."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+
+import pytest
+
+from streams import embedded, supervisor
+from streams.datafolder import DataFolder
+from streams.settings import Settings
+from streams.supervisor import Supervisor
+from tests.faults.catalogue import MEASURED, Measured
+from tests.faults.proxy import FaultProxy
+from tests.faults.rig import Rig
+from tests.pipeline import Pipeline, running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_growing_pauses() -> None:
+    """Here processes are killed every few seconds, and each time the supervisor is to be as quick as at first."""
+    supervisor._STEADY_SECONDS = 0
+
+
+class Servers:
+    """A Kafka and a ClickHouse engine that may be killed."""
+
+    def __init__(self, settings: Settings, data: DataFolder, supervisor: Supervisor, proxy: FaultProxy) -> None:
+        self.settings = settings
+        self.data = data
+        self.supervisor = supervisor
+        self.proxy = proxy
+
+
+@pytest.fixture(scope="session")
+async def mortals(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
+    data = DataFolder(tmp_path_factory.mktemp("mortals"))
+    data.prepare()
+    settings = Settings(
+        kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
+    )
+    async with Supervisor() as supervisor:
+        await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
+        async with FaultProxy(data.clickhouse_url(settings)) as proxy:
+            yield Servers(settings, data, supervisor, proxy)
+
+
+@pytest.fixture(scope="session")
+async def shared(mortals: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pipeline]:
+    folder = tmp_path_factory.mktemp("shared")
+    environment = {"GRIDSTREAM_CLICKHOUSE__TIMEOUT_SECONDS": "5"}
+    async with running(
+        mortals.settings,
+        mortals.data,
+        "shared",
+        folder,
+        clickhouse_url=mortals.proxy.url,
+        environment=environment,
+    ) as pipeline:
+        yield pipeline
+
+
+@pytest.fixture
+def record(record_property: Callable[[str, object], None]) -> Callable[[Measured], None]:
+    def record(measured: Measured) -> None:
+        record_property(MEASURED, asdict(measured))
+
+    return record
+
+
+@pytest.fixture
+async def rig(mortals: Servers, shared: Pipeline, record: Callable[[Measured], None]) -> AsyncIterator[Rig]:
+    rig = Rig(shared, mortals.supervisor, mortals.proxy, record)
+    yield rig
+    await rig.restore()
