@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ from aiohttp import web
 from connectors.errors import Reject, Retry
 from connectors.event_webhook import Signer
 from connectors.kafka import Record
+from schemas.cohorts import CohortBatch
 from streams.ingress import intake
 from streams.ingress import server as http_server
 from streams.settings import Settings
@@ -302,3 +304,52 @@ async def test_metrics_count_requests_by_known_source_only() -> None:
 
     assert 'gridstream_requests_total{source="sendgrid",status="200"}' in text
     assert "nonsense" not in text
+
+
+class TestCohortWebhook:
+    """Amplitude's cohort webhook: who may post, and what it is told."""
+
+    CONTACTS = ({"name": "default", "secret": "s3cret"}, {"name": "other", "secret": "0ther"})
+    BODY = json.dumps(
+        {"cohort_id": "c1", "cohort_name": "VIP", "in_cohort": True, "users": [{"user_id": "u1"}]}
+    ).encode()
+    KNOWN = MappingProxyType({"X-Gridstream-Secret": "s3cret"})
+
+    @pytest.mark.parametrize("path", ["/amplitude/cohorts", "/amplitude/cohorts/default"])
+    async def test_a_message_is_published_by_its_list(self, path: str) -> None:
+        async with serving(contacts=self.CONTACTS) as server:
+            assert (await server.post(path, self.BODY, **self.KNOWN))[0] == 200
+
+        ((topic, record),) = server.producer.records
+        assert (topic, record.key) == ("gridstream.cohorts", b"default:c1")
+        assert CohortBatch.of_line(record.value).name == "VIP"
+
+    @pytest.mark.parametrize("secret", [{}, {"X-Gridstream-Secret": "0ther"}, {"X-Gridstream-Secret": "ä"}])
+    async def test_without_the_secret_it_is_refused(self, secret: dict[str, str]) -> None:
+        async with serving(contacts=self.CONTACTS) as server:
+            assert (await server.post("/amplitude/cohorts", self.BODY, **secret))[0] == 401
+
+        assert not server.producer.records
+
+    async def test_without_a_configured_secret_this_machine_may_post(self) -> None:
+        async with serving(contacts=[{"name": "default"}]) as server:
+            assert (await server.post("/amplitude/cohorts", self.BODY))[0] == 200
+
+    async def test_what_a_body_lacks_is_named(self) -> None:
+        async with serving(contacts=self.CONTACTS) as server:
+            status, text = await server.post("/amplitude/cohorts", b'{"cohort_id": "c1"}', **self.KNOWN)
+
+        assert status == 400
+        assert "in_cohort" in text
+        assert "users" in text
+
+    async def test_an_account_that_is_not_configured_is_not_there(self) -> None:
+        async with serving(contacts=self.CONTACTS) as server:
+            assert (await server.post("/amplitude/cohorts/nobody", self.BODY, **self.KNOWN))[0] == 404
+        async with serving() as server:
+            assert (await server.post("/amplitude/cohorts", self.BODY))[0] == 404
+
+    async def test_without_kafka_the_sender_is_told_to_come_again(self) -> None:
+        async with serving(contacts=self.CONTACTS) as server:
+            server.producer.failure = Retry("away")
+            assert (await server.post("/amplitude/cohorts", self.BODY, **self.KNOWN))[0] == 503
