@@ -159,7 +159,7 @@ class Mapper:
             custom[self._user_id_field.id] = _FITTERS[self._user_id_field.type](person.user_id)
         if custom:
             contact["custom_fields"] = custom
-        return orjson.dumps(contact)
+        return bytes(memoryview(orjson.dumps(contact)))  # copied: what orjson gives occupies 4 kB as long as it is kept
 
     def _remember(self, trait: str) -> Field | str | None:
         way = self._ways[trait] = self._way(trait)

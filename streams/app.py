@@ -21,19 +21,22 @@ from streams.transport import ChunkSchema, assigned
 STORE_BATCH = BatchPolicy(rows=100_000, seconds=0.5)
 """Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000."""
 
-_HELD_BYTES = 128 << 20
+
+HELD_BYTES = 128 << 20
+"""Of records that agents may hold without having acknowledged them."""
 _POLL_RECORDS = 20_000
 
 Agent = Callable[[Any], Awaitable[None]]
 
 
-def faust_app(group: str, bootstrap_servers: str, member: str | None = None) -> faust.App:
+def faust_app(group: str, bootstrap_servers: str, member: str | None = None, held_bytes: int = HELD_BYTES) -> faust.App:
     """A Faust app over chunks, without the parts of Faust that gridstream does not use.
 
     Args:
         group: the consumer group; each role has its own.
         bootstrap_servers: comma-separated host:port.
         member: a name in the group that survives a restart; None: another one each time.
+        held_bytes: of records that agents may hold without having acknowledged them.
     """
     return faust.App(
         group,
@@ -44,7 +47,7 @@ def faust_app(group: str, bootstrap_servers: str, member: str | None = None) -> 
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_wait_empty=False,
-        stream_buffer_maxsize=_HELD_BYTES,  # of bytes, not events: the transport bounds what agents may hold
+        stream_buffer_maxsize=held_bytes,  # of bytes, not events: the transport bounds what agents may hold
         broker_max_poll_records=_POLL_RECORDS,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,

@@ -54,7 +54,8 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
         slot = claim(role, settings.kafka.servers, work.agents)
         if slot:
             stack.enter_context(slot.lock)
-        app = wiring.faust_app(group(role), settings.kafka.servers, slot.name if slot else None)
+        name = slot.name if slot else None
+        app = wiring.faust_app(group(role), settings.kafka.servers, name, work.held_bytes)
         for topic, agent in work.agents.items():
             wiring.attach(app, topic, partial(_guarded, agent, failed))
         await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
@@ -104,10 +105,12 @@ class _Work:
     Attributes:
         agents: by topic.
         beside: what else runs, as long as they do.
+        held_bytes: of records that the agents may hold without having acknowledged them.
     """
 
     agents: dict[str, wiring.Agent]
     beside: Callable[[faust.App], Coroutine[Any, Any, None]] | None = None
+    held_bytes: int = wiring.HELD_BYTES
 
 
 async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack) -> _Work:
@@ -131,6 +134,10 @@ async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) ->
     return _Work(agents)
 
 
+_CONTACTS_BYTES = 8 << 20
+"""Membership changes need no throughput, and a worker that syncs lists has other uses for its memory."""
+
+
 async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> _Work:
     producer = await _producer(settings, stack)
     clickhouse = await _clickhouse(settings, data, stack)
@@ -141,7 +148,7 @@ async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack)
         api = await stack.enter_async_context(SendGrid(entry.key(source), source.api_url))
         accounts[entry.name] = Account(entry, api, Memberships(clickhouse, source.name, entry.name))
     agents, beside = wiring.contacts_agents(accounts, settings.source().name, producer, partitions)
-    return _Work(agents, beside)
+    return _Work(agents, beside, _CONTACTS_BYTES)
 
 
 _WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack], Awaitable[_Work]]] = {

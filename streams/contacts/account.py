@@ -99,6 +99,7 @@ class Account:
         memberships: what is known of them.
         fields: its custom fields.
         naming: held while a list gets its name, so that no two get the same.
+        paging: held while a page of people is read and sent: there is one at a time in memory.
     """
 
     def __init__(self, settings: Contacts, api: SendGrid, memberships: Memberships) -> None:
@@ -109,6 +110,7 @@ class Account:
         self.memberships = memberships
         self.fields = CustomFields(api, self.rules, create=settings.create_custom_fields)
         self.naming = asyncio.Lock()
+        self.paging = asyncio.Lock()
 
 
 def rules_of(settings: Contacts) -> Rules:

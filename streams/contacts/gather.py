@@ -1,6 +1,7 @@
 """Gathering what cohort webhooks say: each record becomes wishes in ClickHouse, then it is acknowledged."""
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,15 +13,23 @@ from schemas.cohorts import CohortBatch
 from schemas.contacts import InvalidAddressError, Person, Rules, address, given_address
 from schemas.dead_letters import DeadLetter, letter_id, replayed
 from streams import failpoints
-from streams.batching import BatchPolicy, batches
 from streams.contacts.memberships import Memberships, Wish, now
 from streams.delivery import persistently
 from streams.transport import Chunk
 
 log = structlog.get_logger()
 
-_POLICY = BatchPolicy(rows=200, seconds=0.5)
-"""A record holds up to some thousand people."""
+_MOST_WISHES = 5000
+"""That are held in memory: a record holds some thousand people."""
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What was said for one account and is not written yet."""
+
+    wishes: list[Wish] = field(default_factory=list)
+    refused: list[tuple[str, Person, str]] = field(default_factory=list)
+    batches: list[tuple[CohortBatch, int]] = field(default_factory=list)
 
 
 class Gather:
@@ -44,56 +53,61 @@ class Gather:
         self._source = source
         self._producer = producer
         self._noticed = noticed
+        self._gathered: dict[str, _Gathered] = {}
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Write what comes, then acknowledge it."""
-        async for gathered in batches(stream, _POLICY):
-            said: dict[str, list[CohortBatch]] = {}
-            for record in (record for chunk in gathered for record in chunk.records):
-                try:
-                    batch = self._read(record.value)
-                except ValueError as error:
-                    await self._put_aside(record, str(error))
-                    continue
-                said.setdefault(batch.account, []).append(batch)
-                if letter := replayed(record.headers, record.value):
-                    await self._publish(letter.now("replayed", now()))
+        async for chunk in stream:
             await failpoints.reach("before-inserting")
-            for account, cohorts in said.items():
-                await self._write(account, cohorts)
+            for record in chunk.records:
+                await self._take(record)
+            await self.write()
             await failpoints.reach("after-inserting")
-            for chunk in gathered:
-                chunk.acknowledge()
+            chunk.acknowledge()
 
-    def _read(self, value: bytes) -> CohortBatch:
-        batch = CohortBatch.of_line(value)
+    async def _take(self, record: Any) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
+        try:
+            batch = CohortBatch.of_line(record.value)
+        except ValueError as error:
+            await self._put_aside(record, str(error))
+            return
         if batch.account not in self._accounts:
-            raise ValueError(f"there is no [[contacts]] entry {batch.account}; configure it, then replay this")
-        return batch
+            reason = f"there is no [[contacts]] entry {batch.account}; configure it, then replay this"
+            await self._put_aside(record, reason)
+            return
+        await self.add(batch)
+        if letter := replayed(record.headers, record.value):
+            await self._publish(letter.now("replayed", now()))
 
-    async def _write(self, account: str, cohorts: Iterable[CohortBatch]) -> None:
-        rules, memberships = self._accounts[account]
-        wishes: list[Wish] = []
-        refused: list[tuple[str, Person, str]] = []
-        counts: list[tuple[CohortBatch, int]] = []
-        for batch in cohorts:
-            without = 0
-            for user_id, traits in batch.users:
-                given = given_address(user_id, traits, rules)
-                if not given:
-                    without += 1
-                    continue
-                try:
-                    wishes.append(Wish(batch, Person(address(given), user_id, traits)))
-                except InvalidAddressError as error:
-                    if batch.action == "enter":
-                        refused.append((batch.id, Person(given, user_id, traits), str(error)))
-            counts.append((batch, without))
-        await memberships.wish(wishes)
-        await memberships.add_rejects(refused)
-        await memberships.add_batches(counts)
-        for batch, _ in counts:
-            self._noticed(account, batch.id)
+    async def add(self, batch: CohortBatch) -> None:
+        """Take what one batch says; some of it may be written now, all of it is by `write`."""
+        rules, _ = self._accounts[batch.account]
+        gathered = self._gathered.setdefault(batch.account, _Gathered())
+        without = 0
+        for user_id, traits in batch.users:
+            given = given_address(user_id, traits, rules)
+            if not given:
+                without += 1
+                continue
+            try:
+                gathered.wishes.append(Wish(batch, Person(address(given), user_id, traits)))
+            except InvalidAddressError as error:
+                if batch.action == "enter":
+                    gathered.refused.append((batch.id, Person(given, user_id, traits), str(error)))
+        gathered.batches.append((batch, without))
+        if sum(len(each.wishes) for each in self._gathered.values()) > _MOST_WISHES:
+            await self.write()
+
+    async def write(self) -> None:
+        """Write all that was taken."""
+        for account, gathered in self._gathered.items():
+            _, memberships = self._accounts[account]
+            await memberships.wish(gathered.wishes)
+            await memberships.add_rejects(gathered.refused)
+            await memberships.add_batches(gathered.batches)
+            for batch, _ in gathered.batches:
+                self._noticed(account, batch.id)
+        self._gathered.clear()
 
     async def _put_aside(self, record: Any, reason: str) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
         log.warning("a record of cohorts cannot be read", offset=record.offset, reason=reason)

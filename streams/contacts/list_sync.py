@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -142,23 +142,30 @@ class ListSync:
 
     async def _enter(self, skipped: int) -> None:
         after = ""
-        while people := await self._memberships.entering(self._cohort.id, after, MOST_ROWS):
-            mapper = await self._call(
-                "asking for custom fields", partial(self._account.fields.mapper, [each.person for each in people])
-            )
-            part = [(each, mapper.contact(each.person)) for each in people]
-            # What one request cannot hold is read again with the next page, so that each but the last is full.
-            _, count = upload(self._cohort.list_id, [contact for _, contact in part])
-            parts = [part[:count]]
+        while True:
+            async with self._account.paging:
+                people = await self._memberships.entering(self._cohort.id, after, MOST_ROWS)
+                if not people:
+                    break
+                mapper = await self._call(
+                    "asking for custom fields", partial(self._account.fields.mapper, [each.person for each in people])
+                )
+                part = [(each, mapper.contact(each.person)) for each in people]
+                # What one request cannot hold is read again with the next page, so that each but the last is full.
+                _, count = upload(self._cohort.list_id, [contact for _, contact in part])
+                after = people[count - 1].person.email
+                sent = await self._send(part[:count], mapper, skipped)
+                del people, part
+            parts = [*sent.later, *await self._settle(sent, mapper)]
             while parts:
-                parts += await self._send(parts.pop(), mapper, skipped)
-                skipped = 0
-            after = people[count - 1].person.email
+                sent = await self._send(parts.pop(), mapper, 0)
+                parts += [*sent.later, *await self._settle(sent, mapper)]
+            skipped = 0
         if skipped:
             await self._memberships.save(replace(self._new_sync(), skipped_no_email=skipped).ended("completed"))
 
-    async def _send(self, part: Part, mapper: Mapper, skipped: int) -> list[Part]:
-        """Send people and wait for what becomes of them. Returns those who have to be sent another time."""
+    async def _send(self, part: Part, mapper: Mapper, skipped: int) -> "_Sent":
+        """Send people, but for those whom SendGrid refuses at once."""
         sync = replace(self._new_sync(), requested=len(part), skipped_no_email=skipped)
         later: list[Part] = []
         while part:
@@ -177,20 +184,27 @@ class ListSync:
                     part = part[:half]
                     sync = replace(sync, requested=len(part) + sync.errored)
                     continue
-                refused = {each.person.email: reasons.get(each.person.email, str(refusal)) for each, _ in part}
-                refused = {email: reason for email, reason in refused.items() if email in reasons or not reasons}
-                again = await self._refuse([each for each, _ in part], refused, malformed=bool(reasons))
-                later += [[(each, mapper.contact(each.person)) for each in again]] if again else []
-                sync = replace(sync, errored=sync.errored + len(refused) - len(again))
-                part = [(each, contact) for each, contact in part if each.person.email not in refused]
+                malformed = bool(reasons)
+                reasons = reasons or {part[0][0].person.email: str(refusal)}
+                again = await self._refuse([each for each, _ in part], reasons, malformed=malformed)
+                later += self._parts(again, mapper)
+                sync = replace(sync, errored=sync.errored + len(reasons) - len(again))
+                part = [(each, contact) for each, contact in part if each.person.email not in reasons]
                 continue
             self._account.fields.work()
             sync = replace(sync, state="pending", job_id=job_id)
             await self._memberships.save(sync)
-            again = await self._finish(sync, [each for each, _ in part])
-            return [*later, [(each, mapper.contact(each.person)) for each in again]] if again else later
+            return _Sent(sync, [each for each, _ in part], later)
         await self._memberships.save(sync.ended("errored" if sync.errored else "completed"))
-        return later
+        return _Sent(None, [], later)
+
+    async def _settle(self, sent: "_Sent", mapper: Mapper) -> list[Part]:
+        """Wait for what becomes of people. Returns those who have to be sent another time."""
+        return self._parts(await self._finish(sent.sync, sent.people), mapper) if sent.sync else []
+
+    @staticmethod
+    def _parts(people: Sequence[Pending], mapper: Mapper) -> list[Part]:
+        return [[(each, mapper.contact(each.person)) for each in people]] if people else []
 
     async def _resume(self, sync: Sync) -> None:
         """Find out what became of an upload that another run of this began."""
@@ -354,6 +368,20 @@ class ListSync:
             return await call()
 
         return await persistently(what, attempt, self._pause)
+
+
+class _Sent(NamedTuple):
+    """An upload that SendGrid has taken.
+
+    Attributes:
+        sync: with its job; None where nobody was left to send.
+        people: who is in it.
+        later: who has to be sent another time.
+    """
+
+    sync: Sync | None
+    people: list[Pending]
+    later: list[Part]
 
 
 def _pieces(items: Iterable[str], size: int) -> Iterator[list[str]]:

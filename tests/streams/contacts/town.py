@@ -83,7 +83,9 @@ class Town:
     async def hear(self, *batches: CohortBatch) -> None:
         """Batches come out of Kafka."""
         gather = Gather({self.account.name: (self.account.rules, self.account.memberships)}, "", None, self._notice)  # type: ignore[arg-type]
-        await gather._write(self.account.name, batches)
+        for batch in batches:
+            await gather.add(batch)
+        await gather.write()
 
     def _notice(self, account: str, cohort: str) -> None:
         if self._flusher:

@@ -1,0 +1,1 @@
+"""Measurements, each on real servers: `make bench`."""
