@@ -57,6 +57,8 @@ _FATAL = frozenset(
     }
 )
 """Error codes that a person must do something about."""
+_TOO_LARGE = "HTTP driver received HTTP status 413"
+"""What a load balancer that takes no body this large becomes in the driver; it has no attribute for the status."""
 _SHOWN = 600
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60
@@ -120,7 +122,7 @@ class ClickHouse:
 
         Raises:
             Retry: not now; nothing, a part or all may have been written.
-            Reject: ClickHouse cannot read a row among them.
+            Reject: ClickHouse cannot read a row among them, or takes no body this large.
             Fatal: the table or the right to write it is missing.
         """
         with self._translated():
@@ -150,6 +152,8 @@ class ClickHouse:
 
 
 def _meaning(error: Exception) -> type[Retry | Reject | Fatal]:
+    if str(error).startswith(_TOO_LARGE):
+        return Reject
     code = error.code if isinstance(error, DriverError) else None
     if code in _POISON:
         return Reject

@@ -1,7 +1,9 @@
 """What every long-running process has: an end, and a page with its metrics."""
 
 import asyncio
+import os
 import signal
+import threading
 from contextlib import AsyncExitStack
 
 import structlog
@@ -23,6 +25,13 @@ def stop_event() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, event.set)
     return event
+
+
+def end_within(seconds: float) -> None:
+    """See to it that a process that has failed ends, even if something in it does not let go."""
+    deadline = threading.Timer(seconds, os._exit, [1])
+    deadline.daemon = True
+    deadline.start()
 
 
 async def serve(stack: AsyncExitStack, runner: web.AppRunner, host: str, port: int, what: str) -> None:

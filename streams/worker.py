@@ -22,7 +22,7 @@ from streams.contacts.memberships import Memberships
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
 from streams.groups import group, reads
-from streams.process import FINISH_SECONDS, observable, serve, stop_event
+from streams.process import FINISH_SECONDS, end_within, observable, serve, stop_event
 from streams.schema import ensure_topics, missing_columns
 from streams.settings import Settings
 from streams.slots import claim
@@ -67,18 +67,30 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
         tasks = [asyncio.ensure_future(each) for each in beside]
         for task in tasks:
             task.add_done_callback(partial(_fail, failed))
-        await app.wait_first(stopped.wait(), asyncio.shield(failed))
+        await app.wait_first(stopped.wait(), asyncio.wait({failed}))  # … the future itself would raise here
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=FINISH_SECONDS)
-        if not failed.done() and stopped.is_set():
-            await drain(app, FINISH_SECONDS)
-        await app.stop()
-        if app.crash_reason:
-            raise Fatal(f"the stream engine failed: {app.crash_reason!r}")
-        if failed.done():
-            failed.result()
+        await _stop(app, failed)
     log.info("stopped")
+
+
+async def _stop(app: faust.App, failed: asyncio.Future[None]) -> None:
+    """End an app: in good order if nothing has failed.
+
+    Raises:
+        Fatal: what has.
+    """
+    if failed.done():
+        log.error("cannot go on", reason=str(failed.exception()))
+        end_within(2 * FINISH_SECONDS)
+    elif not app.crash_reason:
+        await drain(app, FINISH_SECONDS)
+    await app.stop()
+    if app.crash_reason:
+        raise Fatal(f"the stream engine failed: {app.crash_reason!r}")
+    if failed.done():
+        failed.result()
 
 
 def _fail(failed: asyncio.Future[None], task: asyncio.Future[None]) -> None:

@@ -1,6 +1,7 @@
 """A whole gridstream for a test: its own source, ingress and workers as real processes, on the run's servers."""
 
 import asyncio
+import io
 import json
 import os
 import sys
@@ -126,7 +127,11 @@ class Pipeline:
 
     async def post(self, body: bytes, **headers: str) -> int:
         """POST a body to the webhook; returns the answer's status."""
-        async with aiohttp.ClientSession() as session, session.post(self.url, data=body, headers=headers) as response:
+        content = io.BytesIO(body)  # aiohttp warns of large ones as bytes
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.url, data=content, headers=headers) as response,
+        ):
             return response.status
 
     async def status(self) -> Status:

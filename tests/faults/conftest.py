@@ -21,6 +21,10 @@ def no_growing_pauses() -> None:
     supervisor._STEADY_SECONDS = 0
 
 
+Recorder = Callable[[Measured], None]
+"""Takes what a fault cost."""
+
+
 class Servers:
     """A Kafka and a ClickHouse engine that may be killed."""
 
@@ -60,7 +64,7 @@ async def shared(mortals: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def record(record_property: Callable[[str, object], None]) -> Callable[[Measured], None]:
+def record(record_property: Callable[[str, object], None]) -> Recorder:
     def record(measured: Measured) -> None:
         record_property(MEASURED, asdict(measured))
 
@@ -68,7 +72,7 @@ def record(record_property: Callable[[str, object], None]) -> Callable[[Measured
 
 
 @pytest.fixture
-async def rig(mortals: Servers, shared: Pipeline, record: Callable[[Measured], None]) -> AsyncIterator[Rig]:
+async def rig(mortals: Servers, shared: Pipeline, record: Recorder) -> AsyncIterator[Rig]:
     rig = Rig(shared, mortals.supervisor, mortals.proxy, record)
     yield rig
     await rig.restore()

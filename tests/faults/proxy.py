@@ -1,6 +1,7 @@
 """What stands between the store and ClickHouse's HTTP interface, and does what a test wants."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,13 +13,13 @@ from aiohttp import web
 
 Forward = Callable[[], Awaitable[web.Response]]
 """Passes the request on and returns ClickHouse's answer."""
-Behaviour = Callable[[web.BaseRequest, Forward], Awaitable[web.Response]]
+Behaviour = Callable[[web.Request, Forward], Awaitable[web.Response]]
 
 _STEP_SECONDS = 0.02
 _NOT_PASSED_ON = {"host", "content-length", "transfer-encoding", "connection"}
 
 
-async def passing(_: web.BaseRequest, forward: Forward) -> web.Response:
+async def passing(_: web.Request, forward: Forward) -> web.Response:
     """As if the proxy were not there."""
     return await forward()
 
@@ -28,13 +29,24 @@ def refusing(status: int, text: str = "upstream is not available", code: int = 0
     headers = {"X-ClickHouse-Exception-Code": str(code)} if code else {}
     body = f"Code: {code}. DB::Exception: {text} (version 26.9.2.1)" if code else text
 
-    async def refuse(_: web.BaseRequest, __: Forward) -> web.Response:
+    async def refuse(_: web.Request, __: Forward) -> web.Response:
         return web.Response(status=status, text=body, headers=headers)
 
     return refuse
 
 
-async def cutting(request: web.BaseRequest, forward: Forward) -> web.Response:
+def refusing_large(limit: int) -> Behaviour:
+    """Refuse bodies of more than so many bytes, as a load balancer does."""
+
+    async def refuse(request: web.Request, forward: Forward) -> web.Response:
+        if len(await request.read()) > limit:
+            return web.Response(status=413, text="Request Entity Too Large")
+        return await forward()
+
+    return refuse
+
+
+async def cutting(request: web.Request, forward: Forward) -> web.Response:
     """Have ClickHouse do it, and cut the connection instead of saying so."""
     answer = await forward()
     assert request.transport
@@ -42,7 +54,7 @@ async def cutting(request: web.BaseRequest, forward: Forward) -> web.Response:
     return answer
 
 
-async def silent(request: web.BaseRequest, forward: Forward) -> web.Response:
+async def silent(request: web.Request, forward: Forward) -> web.Response:
     """Have ClickHouse do it, and never say so."""
     answer = await forward()
     while request.transport:  # until whoever asks gives up
@@ -53,7 +65,7 @@ async def silent(request: web.BaseRequest, forward: Forward) -> web.Response:
 def slow(seconds: float) -> Behaviour:
     """Answer late."""
 
-    async def late(_: web.BaseRequest, forward: Forward) -> web.Response:
+    async def late(_: web.Request, forward: Forward) -> web.Response:
         await asyncio.sleep(seconds)
         return await forward()
 
@@ -75,7 +87,9 @@ class FaultProxy:
         parts = urlsplit(target)
         self._target = f"http://{parts.hostname}:{parts.port}"
         self._credentials = f"{parts.username}:{parts.password}"
-        self._runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0)
+        app = web.Application(client_max_size=0)  # any
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         self._session: aiohttp.ClientSession
         self._site: web.TCPSite
         self._port = 0
@@ -128,18 +142,18 @@ class FaultProxy:
         while self.met < requests:
             await asyncio.sleep(_STEP_SECONDS)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         behaviour = self.behaviour
         if behaviour is not passing:
             self.met += 1
         return await behaviour(request, partial(self._forward, request, body))
 
-    async def _forward(self, request: web.BaseRequest, body: bytes) -> web.Response:
+    async def _forward(self, request: web.Request, body: bytes) -> web.Response:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _NOT_PASSED_ON}
         url = f"{self._target}{request.path_qs}"
         try:
-            async with self._session.request(request.method, url, headers=headers, data=body) as answer:
+            async with self._session.request(request.method, url, headers=headers, data=io.BytesIO(body)) as answer:
                 content = await answer.read()
         except aiohttp.ClientError:
             return web.Response(status=502, text="ClickHouse is away")

@@ -62,3 +62,11 @@ async def test_clickhouse_that_is_slow_is_waited_for(rig: Rig) -> None:
         async with rig.clickhouse.doing(proxy.slow(1)):
             await rig.clickhouse.has_met(_ATTEMPTS)
         rig.recovering()
+
+
+@fault("a load balancer before ClickHouse refuses large inserts (413)", seen="nothing: they are halved until they fit")
+async def test_inserts_that_are_too_large_are_halved(rig: Rig) -> None:
+    async with rig.load(), rig.clickhouse.doing(proxy.refusing_large(5_000)):
+        await rig.clickhouse.has_met(50)
+    account = (await rig.settled()).sources[rig.pipeline.source]
+    assert account.refused == 0

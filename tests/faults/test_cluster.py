@@ -14,8 +14,8 @@ from schemas import topics
 from streams import embedded
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
-from tests.faults.catalogue import Measured, fault
-from tests.faults.conftest import Servers
+from tests.faults.catalogue import fault
+from tests.faults.conftest import Recorder, Servers
 from tests.faults.rig import Rig
 from tests.pipeline import running
 
@@ -45,7 +45,7 @@ async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
 @pytest.fixture(scope="module")
 async def clustered(
     brokers: tuple[str, Supervisor], mortals: Servers, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Callable[[Callable[[Measured], None]], Rig]]:
+) -> AsyncIterator[Callable[[Recorder], Rig]]:
     """Makes a rig of the pipeline that runs on them."""
     servers, supervisor = brokers
     settings = Settings(
@@ -72,7 +72,7 @@ async def leader_of(rig: Rig, topic: str) -> int:
     seen="posts wait until another broker leads; some may be answered 503, and SendGrid repeats them",
 )
 async def test_a_leader_that_dies_takes_nothing_along_that_was_acknowledged(
-    clustered: Callable[[Callable[[Measured], None]], Rig], record: Callable[[Measured], None]
+    clustered: Callable[[Recorder], Rig], record: Recorder
 ) -> None:
     rig = clustered(record)
     async with rig.load() as load:
@@ -86,7 +86,7 @@ async def test_a_leader_that_dies_takes_nothing_along_that_was_acknowledged(
     seen="posts are answered 503 until one is back: no answer is a 200 for what only one broker has",
 )
 async def test_what_only_one_broker_has_is_not_acknowledged(
-    clustered: Callable[[Callable[[Measured], None]], Rig], record: Callable[[Measured], None]
+    clustered: Callable[[Recorder], Rig], record: Recorder
 ) -> None:
     rig = clustered(record)
     async with rig.load() as load:

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -12,8 +12,8 @@ from streams import embedded
 from streams.datafolder import DataFolder
 from streams.settings import Settings
 from streams.supervisor import Supervisor
-from tests.faults.catalogue import Measured, fault
-from tests.faults.conftest import Servers
+from tests.faults.catalogue import fault
+from tests.faults.conftest import Recorder, Servers
 from tests.faults.load import Sent
 from tests.faults.proxy import FaultProxy
 from tests.faults.rig import KAFKA, Rig
@@ -56,7 +56,7 @@ async def test_a_clock_that_jumps_loses_and_repeats_nothing(
     source: str,
     mortals: Servers,
     tmp_path: Path,
-    record: Callable[[Measured], None],
+    record: Recorder,
 ) -> None:
     clock = tmp_path / "clock"
     launcher = (sys.executable, "-m", "tests.faults.clock", str(clock))
@@ -100,7 +100,7 @@ def fill(folder: Path) -> Path:
     "the disk of the data folder is full",
     seen="posts are answered 503; Kafka ends and is started again until there is space; rows are late",
 )
-async def test_a_full_disk_is_waited_for(small_disk: Path, tmp_path: Path, record: Callable[[Measured], None]) -> None:
+async def test_a_full_disk_is_waited_for(small_disk: Path, tmp_path: Path, record: Recorder) -> None:
     data = DataFolder(small_disk / "data")
     data.prepare()
     settings = Settings(
