@@ -28,6 +28,12 @@ COHORTS = "gridstream.cohorts"
 """Membership changes of all accounts, keyed by list."""
 
 
+CALLS = "gridstream.calls"
+"""Calls of Segment's API: rows of the table `calls`, keyed by user."""
+MAILS = "gridstream.mails"
+"""Calls whose event a rule turns into a mail, as `Call.record` writes them, keyed by user."""
+
+
 def raw(source: str) -> str:
     """Bodies of POSTs, byte for byte: what a replay reads."""
     return f"{source}.raw"
