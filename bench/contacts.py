@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
@@ -45,7 +46,9 @@ async def measure(changes: int, lists: int, flush_seconds: int) -> None:
         )
         assert fake.stdout
         account = json.loads(await fake.stdout.readline())
-        async with Supervisor() as supervisor:
+        async with AsyncExitStack() as stack:
+            stack.callback(fake.terminate)
+            supervisor = await stack.enter_async_context(Supervisor())
             await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
             environment = {"GRIDSTREAM_CONTACTS": json.dumps([{"name": _SOURCE, "flush_seconds": flush_seconds}])}
             of_source = {"api_key": account["key"], "api_url": account["url"]}
@@ -87,7 +90,6 @@ async def measure(changes: int, lists: int, flush_seconds: int) -> None:
                     f"{uploads[0]['uploads']} uploads (at most {-(-changes // 30_000) + lists}), "
                     f"peak memory {_peak_mb(worker.pid)} MB"
                 )
-        fake.terminate()
         await fake.wait()
 
 

@@ -16,6 +16,9 @@ from schemas.columns import UncertainError, milliseconds
 
 Action = Literal["enter", "exit"]
 
+NO_LIST = ""
+"""The cohort of changes that are about contacts, and no list."""
+
 _ID_NAMES = ("cohort_id", "cohortId", "id")
 _NAME_NAMES = ("cohort_name", "cohortName", "name")
 _MEMBERSHIP_NAMES = ("in_cohort", "inCohort", "action", "operation", "event")
@@ -85,6 +88,22 @@ class CohortBatch:
             return cls(**orjson.loads(line))
         except TypeError as error:
             raise ValueError(str(error)) from error
+
+
+def contact_update(
+    account: str, received_at: int, at: int, message_id: str, user_id: str, traits: Mapping[str, Any]
+) -> CohortBatch:
+    """News of one contact, whichever lists they are on: an entry into the list that is none."""
+    return CohortBatch(
+        account=account,
+        received_at=received_at,
+        id=NO_LIST,
+        name="",
+        action="enter",
+        computed_at=at,
+        message_id=message_id,
+        users=[(user_id, traits)],
+    )
 
 
 def list_key(account: str, cohort: str) -> bytes:

@@ -65,7 +65,8 @@ class Rules:
         last_name_trait: the trait that is the last name.
         user_id_field: the custom field that gets the user id; none where empty.
         custom_fields: trait to a field's name or id.
-        match_custom_fields: a trait that is named like a custom field goes there by itself.
+        match_custom_fields: a trait that is named like a custom field, or like a field of SendGrid's own, goes there
+            by itself.
     """
 
     email_trait: str = "email"
@@ -93,13 +94,13 @@ class Person:
         email: as `address` gives it.
         user_id: the customer's id of them; may be empty.
         traits: what is known about them.
-        identifiers: what else their contact is identified by, where it is known.
+        identifiers: what else their contact is identified by, by name, where it is known.
     """
 
     email: str
     user_id: str
     traits: Mapping[str, Any]
-    identifiers: Mapping[str, str] = field(default_factory=dict)
+    identifiers: tuple[tuple[str, str], ...] = ()
 
 
 def address(text: str) -> str:
@@ -146,7 +147,7 @@ class Mapper:
 
     def contact(self, person: Person) -> bytes:
         """One contact of an upload's body, as JSON."""
-        contact: dict[str, object] = {"email": person.email, **person.identifiers}
+        contact: dict[str, object] = {"email": person.email, **dict(person.identifiers)}
         custom: dict[str, object] = {}
         for trait, value in person.traits.items():
             way = self._ways[trait] if trait in self._ways else self._remember(trait)
@@ -173,7 +174,10 @@ class Mapper:
         names = {rules.first_name_trait: "first_name", rules.last_name_trait: "last_name"}
         if trait in names or trait == rules.email_trait:
             return names.get(trait)
-        return self._by_name.get(trait.lower()) if rules.match_custom_fields else None
+        if not rules.match_custom_fields:
+            return None
+        own = trait if trait in _RESERVED_LENGTHS and trait not in names.values() else None
+        return self._by_name.get(trait.lower()) or own
 
 
 def field_type(values: Iterable[object]) -> FieldType:

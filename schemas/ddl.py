@@ -37,7 +37,7 @@ def create_rows(database: str, table: Table) -> str:
         f"CREATE TABLE IF NOT EXISTS {identifier(database)}.{identifier(table.rows)}\n(\n    {body}\n)\n"
         f"ENGINE = ReplacingMergeTree({identifier(table.version.name)})\n"
         f"{partition}"
-        f"ORDER BY ({', '.join(map(identifier, table.identity))})"
+        f"ORDER BY ({', '.join(map(identifier, table.identity))})" + (f"\nTTL {table.expires}" if table.expires else "")
     )
 
 

@@ -24,6 +24,7 @@ class Table:
             follow from it: only rows of one partition are recognized as repeats.
         version: of rows with one identity the one with the highest version counts.
         searched: columns by whose value single rows are looked up.
+        expires: a ClickHouse TTL expression: rows that nobody needs after a while.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Table:
     time: str = ""
     version: Column = STORED_AT
     searched: tuple[str, ...] = ()
+    expires: str = ""
 
     @property
     def rows(self) -> str:
@@ -129,8 +131,12 @@ COHORT_CHANGES = Table(
         Column("received_at", TIME),
     ),
     identity=("account", "cohort", "email", "version"),
+    expires="toDateTime(received_at) + INTERVAL 1 DAY DELETE WHERE cohort = ''",
 )
-"""What was said about each person's membership: the wishes. Traits are JSON."""
+"""What was said about each person's membership: the wishes. Traits are JSON.
+
+What was said about contacts on no list goes after a day. What was said of lists stays, to make a lost list anew.
+"""
 
 COHORT_STATES = Table(
     "cohort_states",
@@ -206,6 +212,26 @@ COHORT_REJECTS = Table(
 )
 """One row per person whom SendGrid refused, or would. People see it as `contact_rejects`, with the list's name."""
 
+CALLS = Table(
+    "calls",
+    (
+        Column("type", LABEL),
+        Column("event", TEXT),
+        Column("user_id", TEXT),
+        Column("anonymous_id", TEXT),
+        Column("message_id", TEXT),
+        Column("timestamp", TIME),
+        Column("received_at", TIME),
+        Column("properties", TEXT),
+        Column("traits", TEXT),
+        Column("context", TEXT),
+    ),
+    identity=("timestamp", "message_id"),
+    time="timestamp",
+    searched=("user_id", "anonymous_id", "event"),
+)
+"""One row per call of Segment's API; properties, traits and context are JSON. An unknown time is 1970-01-01."""
+
 TABLES = (
     *EVENT_TABLES.values(),
     DELIVERIES,
@@ -216,4 +242,5 @@ TABLES = (
     COHORT_LISTS,
     CONTACT_SYNCS,
     COHORT_REJECTS,
+    CALLS,
 )

@@ -62,9 +62,10 @@ def stored(source: str) -> dict[str, Table]:
     }
 
 
-def of_contacts() -> Iterator[Topic]:
-    """The topics of contacts, whichever account they are for."""
-    yield Topic(COHORTS, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+def shared() -> Iterator[Topic]:
+    """The topics that belong to no source."""
+    for name in (COHORTS, CALLS):
+        yield Topic(name, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
 
 
 def of_source(source: str) -> Iterator[Topic]:

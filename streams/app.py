@@ -9,6 +9,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.kafka import Producer, partition_of
 from schemas import topics
 from schemas.normalize import Normalizer
+from schemas.tables import CALLS
 from streams.batching import BatchPolicy
 from streams.contacts.account import Account
 from streams.contacts.flusher import Flusher
@@ -71,6 +72,18 @@ def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> 
         topic: Store(source.name, table, clickhouse, producer, letters, STORE_BATCH).agent
         for topic, table in topics.stored(source.name).items()
     }
+
+
+def calls_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> dict[str, Agent]:
+    """The store role's agent for the calls of Segment's API, by topic.
+
+    Args:
+        source: in whose database they are kept.
+        clickhouse: open.
+        producer: started.
+    """
+    store = Store(source.name, CALLS, clickhouse, producer, topics.dead_letters(source.name), STORE_BATCH)
+    return {topics.CALLS: store.agent}
 
 
 def contacts_agents(

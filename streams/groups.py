@@ -12,7 +12,10 @@ Offsets = Mapping[Partition, tuple[int, int]]
 
 _READS: Mapping[str, Callable[[Settings], list[str]]] = {
     "normalize": lambda settings: [topics.raw(source.name) for source in settings.sources],
-    "store": lambda settings: [topic for source in settings.sources for topic in topics.stored(source.name)],
+    "store": lambda settings: [
+        topics.CALLS,
+        *(topic for source in settings.sources for topic in topics.stored(source.name)),
+    ],
     "contacts": lambda settings: [topics.COHORTS] if settings.contacts else [],
 }
 

@@ -11,8 +11,7 @@ from streams.settings import Settings
 
 def wanted_topics(settings: Settings) -> list[topics.Topic]:
     """All topics that there should be."""
-    of_sources = [topic for source in settings.sources for topic in topics.of_source(source.name)]
-    return [*of_sources, *(topics.of_contacts() if settings.contacts else ())]
+    return [*topics.shared(), *(topic for source in settings.sources for topic in topics.of_source(source.name))]
 
 
 async def ensure_topics(settings: Settings) -> list[str]:

@@ -199,6 +199,15 @@ class Contacts(_Section):
         return (self.api_key.get_secret_value() or source.api_key.get_secret_value()).strip()
 
 
+class Segment(_Section):
+    """Where Segment's clients may post: endpoints like those of its tracking API."""
+
+    write_keys: Secrets = Field(
+        (), description="basic-auth user names that are let in; empty: accepted on a loopback address only"
+    )
+    contacts: str = Field("", description="which [[contacts]] entry identifies and audiences go to; empty: the first")
+
+
 class _Environment(EnvSettingsSource):
     """Environment variables, of which `<NAME>_FILE` names a file that holds the value."""
 
@@ -220,6 +229,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouse = ClickHouse()
     sources: tuple[Source, ...] = (Source(),)
     contacts: tuple[Contacts, ...] = ()
+    segment: Segment = Segment()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -237,6 +247,11 @@ class Settings(BaseSettings):
         for entry in self.contacts:
             if entry.source and entry.source not in names:
                 raise ValueError(f"contacts.source: found {entry.source!r}, expected one of {', '.join(names)}")
+        accounts = [entry.name for entry in self.contacts]
+        if self.segment.contacts not in ("", *accounts):
+            raise ValueError(
+                f"segment.contacts: found {self.segment.contacts!r}, expected one of {', '.join(accounts) or 'none'}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -278,6 +293,18 @@ class Settings(BaseSettings):
                 return source
         names = ", ".join(source.name for source in self.sources)
         raise Fatal(f"there is no source {name}; configured: {names}")
+
+    @property
+    def segment_contacts(self) -> Contacts | None:
+        """The entry that identifies and audiences of Segment's clients go to, if there is any."""
+        named = (entry for entry in self.contacts if self.segment.contacts in ("", entry.name))
+        return next(named, None)
+
+    @property
+    def calls_source(self) -> Source:
+        """The source in whose database calls are kept."""
+        entry = self.segment_contacts
+        return self.source(entry.source if entry else "")
 
     def with_key(self, public_key: str) -> Self:
         """The same, with one more verification key for the first source."""

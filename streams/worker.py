@@ -143,6 +143,7 @@ async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) ->
     agents: dict[str, wiring.Agent] = {}
     for source in settings.sources:
         agents |= wiring.store_agents(source, clickhouse, producer)
+    agents |= wiring.calls_agents(settings.calls_source, clickhouse, producer)
     return _Work(agents)
 
 

@@ -15,7 +15,7 @@ from streams.delivery import Refusals
 
 log = structlog.get_logger()
 
-_AT_ONCE = 4
+_AT_ONCE = 3
 """Lists that are synced at the same time: each holds one page of people in memory."""
 _LONGEST_SECONDS = 600.0
 """Between two tries at a list that cannot be synced."""

@@ -1,4 +1,7 @@
-"""Bringing one SendGrid list to what its cohort says, in calls that may all be repeated."""
+"""Bringing one SendGrid list to what its cohort says, in calls that may all be repeated.
+
+News of contacts that are about no list go the same way; they just name none.
+"""
 
 import asyncio
 import uuid
@@ -12,6 +15,7 @@ import structlog
 from connectors.errors import Fatal, GridstreamError, Reject, Retry
 from connectors.http import NotFoundError
 from connectors.sendgrid import MOST_FOUND, MOST_REMOVED, Job
+from schemas.cohorts import NO_LIST
 from schemas.contacts import (
     IDENTIFIERS,
     MOST_ROWS,
@@ -88,8 +92,9 @@ class ListSync:
         if not (unfinished or pending or skipped or self._cohort.name != self._cohort.listed_as):
             return True
         try:
-            async with self._account.naming:
-                await self._have_list()
+            if cohort != NO_LIST:
+                async with self._account.naming:
+                    await self._have_list()
             for sync in unfinished:
                 await self._resume(sync)
             await self._enter(skipped)
@@ -102,7 +107,7 @@ class ListSync:
 
     async def _have_list(self) -> None:
         """Find, make or rename the list."""
-        others = [cohort for cohort in await self._memberships.cohorts() if cohort.id != self._cohort.id]
+        others = [each for each in await self._memberships.cohorts() if each.id not in (self._cohort.id, NO_LIST)]
         cohort = self._cohort
         if cohort.list_id:
             if not await self._call("looking at a list", partial(self._api.list_of, cohort.list_id)):
@@ -264,7 +269,7 @@ class ListSync:
         if job.errored > len(reasons) and job.status == "errored":
             # The report does not name them all: whoever is not on the list now is one of the others.
             found = await self._find(emails - reasons.keys())
-            there = {email for email, contact in found.items() if self._cohort.list_id in contact["list_ids"]}
+            there = {email for email, contact in found.items() if self._is_member(contact)}
             reasons |= dict.fromkeys(emails - reasons.keys() - there, _UNSAID)
         return reasons
 
@@ -283,7 +288,7 @@ class ListSync:
         again, final = [], []
         for each in refused:
             contact = known.get(each.person.email, {})
-            identifiers = {name: contact[name] for name in IDENTIFIERS if contact.get(name)}
+            identifiers = tuple((name, contact[name]) for name in IDENTIFIERS if contact.get(name))
             if identifiers and not each.person.identifiers:
                 again.append(replace(each, person=replace(each.person, identifiers=identifiers)))
             else:
@@ -330,6 +335,9 @@ class ListSync:
         if contact is None:
             return person.person.email in asked or now() - person.moved > _GONE_MS
         return person.person.email in asked and self._cohort.list_id not in contact["list_ids"]
+
+    def _is_member(self, contact: Mapping[str, Any]) -> bool:
+        return self._cohort.id == NO_LIST or self._cohort.list_id in contact["list_ids"]
 
     async def _ask_removal(self, ids: Sequence[str]) -> list[str]:
         """Ask for contacts to be taken off the list. Returns those of which it was asked: all that are there."""

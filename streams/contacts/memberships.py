@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from connectors.clickhouse import ClickHouse
-from schemas.cohorts import CohortBatch
+from schemas.cohorts import NO_LIST, CohortBatch
 from schemas.columns import time_text
 from schemas.contacts import Person
 from schemas.ddl import identifier
@@ -153,8 +153,8 @@ class Memberships:
         self._account = account
 
     async def cohorts(self) -> list[Cohort]:
-        """All cohorts that were ever heard of."""
-        return [Cohort(*row) for row in await self._query(_COHORTS)]
+        """All cohorts that were ever heard of, and the one that is no list."""
+        return [Cohort(NO_LIST, ""), *(Cohort(*row) for row in await self._query(_COHORTS))]
 
     async def entering(self, cohort: str, after: str, limit: int) -> list[Pending]:
         """Who has to be put onto the list, by address, from the one behind `after`."""
@@ -265,6 +265,7 @@ class Memberships:
                 "received_at": time_text(batch.received_at),
             }
             for batch, without in batches
+            if batch.id != NO_LIST  # there is one for each contact: they would be too many to look through
         )
         await self._insert(COHORT_BATCHES, rows)
 
@@ -311,7 +312,8 @@ class Memberships:
 
     async def _pending(self, having: str, cohort: str, after: str, limit: int) -> list[Pending]:
         sql = f"{_PENDING} HAVING {having} ORDER BY email LIMIT {{limit:UInt64}}"
-        return [_pending(row) for row in await self._query(sql, cohort=cohort, after=after, limit=limit)]
+        rows = list(reversed(await self._query(sql, cohort=cohort, after=after, limit=limit)))
+        return [_pending(rows.pop()) for _ in range(len(rows))]  # a page is large: no row is kept beside its person
 
     async def _query(self, sql: str, **parameters: object) -> Sequence[Sequence[Any]]:
         known = {"account": self._account, **parameters}

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from connectors.clickhouse import ClickHouse
+from schemas.cohorts import NO_LIST
 from schemas.ddl import identifier
 from streams.contacts.memberships import Memberships
 
@@ -90,12 +91,14 @@ async def reports(clickhouse: ClickHouse, database: str, account: str) -> list[C
         refused.setdefault(cohort, {})[reason] = people
     found = []
     for each in await memberships.cohorts():
+        if each.id == NO_LIST and each.id not in syncs:
+            continue
         sent, removed, skipped, state, message, synced_at = syncs.get(each.id, (0, 0, 0, "", "", None))
         entering, leaving = await memberships.pending(each.id)
         found.append(
             CohortReport(
                 account=account,
-                name=each.name,
+                name=each.name or "(contacts)",
                 list=each.list,
                 size=sizes.get(each.id, 0),
                 entering=entering,

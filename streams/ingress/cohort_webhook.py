@@ -2,14 +2,13 @@
 
 import time
 from hmac import compare_digest
-from ipaddress import ip_address
 
 from aiohttp import web
 
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.cohorts import MissingFactsError, cohort_batch
-from streams.ingress.intake import Intake, Refusal, body_of
+from streams.ingress.intake import Intake, Refusal, body_of, is_local
 from streams.settings import Contacts
 
 SECRET_HEADER = "X-Gridstream-Secret"  # noqa: S105  its name
@@ -41,11 +40,11 @@ class CohortWebhook:
             batch = cohort_batch(body, self._account, int(time.time() * 1000))
         except MissingFactsError as error:
             raise Refusal(400, str(error)) from error
-        await self._intake.accept(topics.COHORTS, Record(batch.key, batch.line(), NO_HEADERS))
+        await self._intake.accept((topics.COHORTS, Record(batch.key, batch.line(), NO_HEADERS)))
         return web.Response()
 
     def _is_known(self, request: web.Request) -> bool:
         if self._secret:
             given = request.headers.get(SECRET_HEADER, "").encode("utf-8", "replace")
             return compare_digest(given, self._secret)
-        return bool(request.remote) and ip_address(str(request.remote)).is_loopback
+        return is_local(request)

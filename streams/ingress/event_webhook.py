@@ -1,8 +1,6 @@
 """The endpoint of SendGrid's Event Webhook."""
 
 import time
-from base64 import b64decode
-from hmac import compare_digest
 
 from aiohttp import web
 
@@ -10,7 +8,7 @@ from connectors.event_webhook import SIGNATURE_HEADER, TIMESTAMP_HEADER, is_sign
 from connectors.kafka import Headers, Record
 from schemas import topics
 from streams import metrics
-from streams.ingress.intake import Intake, Refusal, body_of
+from streams.ingress.intake import Intake, Refusal, body_of, has_basic_auth
 from streams.settings import Source
 
 
@@ -38,7 +36,7 @@ class EventWebhook:
             Refusal: see the table in docs/http.md.
         """
         now = time.time()
-        if self._credentials and not self._has_password(request.headers.get("Authorization", "")):
+        if self._credentials and not has_basic_auth(request, self._credentials):
             raise Refusal(401, "wrong or missing user name and password", {"WWW-Authenticate": "Basic"})
         body = await body_of(request)
         signature = request.headers.get(SIGNATURE_HEADER, "")
@@ -58,18 +56,9 @@ class EventWebhook:
             headers.append(("signature", signature.encode("utf-8", "replace")))
         if timestamp:
             headers.append(("timestamp", timestamp.encode("utf-8", "replace")))
-        await self._intake.accept(self._topic, Record(None, body, headers))
+        await self._intake.accept((self._topic, Record(None, body, headers)))
         metrics.ACCEPTED_BYTES.labels(self._source.name).inc(len(body))
         return web.Response()
-
-    def _has_password(self, authorization: str) -> bool:
-        scheme, _, encoded = authorization.partition(" ")
-        try:
-            given = b64decode(encoded, validate=True) if scheme.lower() == "basic" else b""
-        except ValueError:
-            given = b""
-        matches = [compare_digest(given, credential) for credential in self._credentials]  # all, for the same time
-        return any(matches)
 
     def _is_fresh(self, timestamp: str, now: float) -> bool:
         oldest = self._source.max_signature_age

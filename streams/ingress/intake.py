@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+from base64 import b64decode
+from collections.abc import Iterable
+from hmac import compare_digest
+from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
@@ -40,23 +44,24 @@ class Intake:
         self._producer = producer
         self._unconfirmed = 0
 
-    async def accept(self, topic: str, record: Record) -> None:
-        """Return when Kafka has the record.
+    async def accept(self, *records: tuple[str, Record]) -> None:
+        """Return when Kafka has all records, each with its topic.
 
         Raises:
             Refusal: 503, as Kafka is away, slow or full; 413, as it takes no record this large.
         """
-        size = len(record.value)
+        size = sum(len(record.value) for _, record in records)
         if self._unconfirmed + size > _UNCONFIRMED_BYTES:
             raise Refusal(503, "too much is waiting for Kafka", {"Retry-After": _RETRY_AFTER})
         self._unconfirmed += size
         try:
             async with asyncio.timeout(_CONFIRM_SECONDS):
                 await failpoints.reach("before-publishing")
-                await self._producer.publish(topic, record)
+                await asyncio.gather(*(self._producer.publish(topic, record) for topic, record in records))
                 await failpoints.reach("after-publishing")
         except (Retry, TimeoutError) as error:
-            log.warning("not accepted", topic=topic, reason=str(error) or "Kafka did not confirm in time")
+            topics = sorted({topic for topic, _ in records})
+            log.warning("not accepted", topics=topics, reason=str(error) or "Kafka did not confirm in time")
             raise Refusal(503, "Kafka did not confirm in time", {"Retry-After": _RETRY_AFTER}) from error
         except Reject as error:
             raise Refusal(413, "Kafka takes no record this large") from error
@@ -71,6 +76,22 @@ class Intake:
         except (Retry, TimeoutError):
             return False
         return True
+
+
+def has_basic_auth(request: web.Request, credentials: Iterable[bytes]) -> bool:
+    """Whether a request's user name and password, joined by a colon, are among some. Takes the same time if not."""
+    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+    try:
+        given = b64decode(encoded, validate=True) if scheme.lower() == "basic" else b""
+    except ValueError:
+        given = b""
+    matches = [compare_digest(given, credential) for credential in credentials]
+    return any(matches)
+
+
+def is_local(request: web.Request) -> bool:
+    """Whether it comes from this machine."""
+    return bool(request.remote) and ip_address(str(request.remote)).is_loopback
 
 
 async def body_of(request: web.Request) -> bytes:

@@ -8,11 +8,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from connectors.kafka import Producer
+from schemas import segment as segment_calls
 from streams import metrics, process
 from streams.delivery import persistently
 from streams.ingress.cohort_webhook import CohortWebhook
 from streams.ingress.event_webhook import EventWebhook
 from streams.ingress.intake import Intake, Refusal
+from streams.ingress.segment_api import SegmentApi
 from streams.schema import ensure_topics
 from streams.settings import Settings
 
@@ -54,6 +56,9 @@ def application(settings: Settings, producer: Producer) -> web.Application:
             raise Refusal(404, "there is no such source")
         request[_SOURCE] = name
         return await endpoints[name].post(request)
+
+    segment = SegmentApi(settings, intake)
+    app.router.add_post(f"/v1/{{endpoint:{'|'.join((*segment_calls.TYPES, *segment_calls.SEVERAL))}}}", segment.post)
 
     async def ready(_: web.Request) -> web.Response:
         if not await intake.ready():
