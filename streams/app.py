@@ -27,13 +27,14 @@ _POLL_RECORDS = 20_000
 Agent = Callable[[Any], Awaitable[None]]
 
 
-def faust_app(group: str, bootstrap_servers: str, member: str | None = None) -> faust.App:
+def faust_app(group: str, bootstrap_servers: str, member: str | None = None, held_bytes: int = 0) -> faust.App:
     """A Faust app over chunks, without the parts of Faust that gridstream does not use.
 
     Args:
         group: the consumer group; each role has its own.
         bootstrap_servers: comma-separated host:port.
         member: a name in the group that survives a restart; None: another one each time.
+        held_bytes: of records, unacknowledged, at which nothing more is fetched; 0: as many as by default.
     """
     return faust.App(
         group,
@@ -44,7 +45,8 @@ def faust_app(group: str, bootstrap_servers: str, member: str | None = None) -> 
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_wait_empty=False,
-        stream_buffer_maxsize=_HELD_BYTES,  # of bytes, not events: the transport bounds what agents may hold
+        stream_buffer_maxsize=held_bytes
+        or _HELD_BYTES,  # of bytes, not events: the transport bounds what agents may hold
         broker_max_poll_records=_POLL_RECORDS,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,

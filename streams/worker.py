@@ -54,7 +54,8 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
         slot = claim(role, settings.kafka.servers, work.agents)
         if slot:
             stack.enter_context(slot.lock)
-        app = wiring.faust_app(group(role), settings.kafka.servers, slot.name if slot else None)
+        name = slot.name if slot else None
+        app = wiring.faust_app(group(role), settings.kafka.servers, name, settings.worker.held_bytes)
         for topic, agent in work.agents.items():
             wiring.attach(app, topic, partial(_guarded, agent, failed))
         await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
