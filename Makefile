@@ -21,7 +21,7 @@ test: install
 
 # Prints what each fault costs, and writes it into docs/reliability.md.
 faults: install
-	$(BIN)/python -m tests.faults
+	FUZZ_EXAMPLES=2000 $(BIN)/python -m tests.faults
 
 # Half an hour of random kills under load: `make faults-long MINUTES=5 RATE=500` for less.
 MINUTES ?= 30

@@ -23,6 +23,8 @@ STORE_BATCH = BatchPolicy(rows=100_000, seconds=0.5)
 
 _HELD_BYTES = 128 << 20
 _POLL_RECORDS = 20_000
+_METADATA_MS = 10_000
+"""So soon a worker notices that a topic was made anew or has got more partitions."""
 
 Agent = Callable[[Any], Awaitable[None]]
 
@@ -54,6 +56,7 @@ def faust_app(group: str, bootstrap_servers: str, member: str | None = None, hel
         broker_commit_interval=1.0,
         consumer_group_instance_id=member,
         consumer_max_fetch_size=4 << 20,
+        consumer_metadata_max_age_ms=_METADATA_MS,
     )
 
 
