@@ -21,7 +21,14 @@ test: install
 
 # Prints what each fault costs, and writes it into docs/reliability.md.
 faults: install
-	$(BIN)/python -m tests.faults
+	FUZZ_EXAMPLES=2000 $(BIN)/python -m tests.faults
+
+# Half an hour of random kills under load: `make faults-long MINUTES=5 RATE=500` for less.
+MINUTES ?= 30
+RATE ?= 2000
+
+faults-long: install
+	FAULTS_SECONDS=$$(( $(MINUTES) * 60 )) FAULTS_RATE=$(RATE) $(BIN)/python -m pytest -s tests/faults/test_random.py
 
 lint: install
 	$(BIN)/ruff check .

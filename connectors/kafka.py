@@ -247,8 +247,10 @@ class Admin:
             existing = set(await self._admin.list_topics())
             brokers = len((await self._admin.describe_cluster())["brokers"])
             replicas = copies or min(_COPIES, brokers)
+            # Kafka's own default is 1: a leader that is alone would confirm what dies with it.
+            safe = {"min.insync.replicas": str(replicas - 1)} if replicas >= _COPIES else {}
             new = [
-                NewTopic(name, partitions, replicas, topic_configs=dict(settings))
+                NewTopic(name, partitions, replicas, topic_configs={**safe, **settings})
                 for name, settings in topics.items()
                 if name not in existing
             ]

@@ -22,10 +22,11 @@ from streams.transport import ChunkSchema, assigned
 STORE_BATCH = BatchPolicy(rows=100_000, seconds=0.5)
 """Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000."""
 
-
 HELD_BYTES = 128 << 20
 """Of records that agents may hold without having acknowledged them."""
 _POLL_RECORDS = 20_000
+_METADATA_MS = 10_000
+"""So soon a worker notices that a topic was made anew or has got more partitions."""
 
 Agent = Callable[[Any], Awaitable[None]]
 
@@ -56,6 +57,7 @@ def faust_app(group: str, bootstrap_servers: str, member: str | None = None, hel
         broker_commit_interval=1.0,
         consumer_group_instance_id=member,
         consumer_max_fetch_size=4 << 20,
+        consumer_metadata_max_age_ms=_METADATA_MS,
     )
 
 

@@ -107,6 +107,11 @@ class Worker(_Section):
         description="of a worker started by hand, its further processes the next ports; 0: free ones, said in the log",
     )
 
+    held_bytes: int = Field(
+        134_217_728,
+        gt=0,
+        description="of records that a worker holds at most; what waits beyond that, waits in Kafka",
+    )
     stuck_seconds: float = Field(
         300, gt=0, description="a worker that makes no progress for so long, though there is work, is ended"
     )
@@ -340,7 +345,7 @@ def _read(file: Path | None) -> dict[str, Any]:
             return tomllib.load(content)
     except OSError as error:
         raise Fatal(f"the configuration cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Fatal(f"{path} is not TOML: {error}") from error
 
 

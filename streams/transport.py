@@ -34,6 +34,8 @@ log = structlog.get_logger()
 _FETCH_SECONDS = 0.1
 """How long a fetch waits for data. A partition that was read to its end is asked for again only with the next fetch, so
 this bounds how long a busy partition waits for idle ones."""
+_POLL_INTERVAL_MS = 2**31 - 1
+"""A worker that waits for ClickHouse fetches nothing, for hours if need be, and must stay in its group."""
 _HANDOVER_SECONDS = 3.0
 """How long a rebalance waits for what is being worked on: what is not acknowledged by then, another worker repeats."""
 _SETTLE_STEP_SECONDS = 0.02
@@ -245,8 +247,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=conf.broker_max_poll_records,
-            # A worker that waits for ClickHouse fetches nothing, for hours if need be, and must stay in its group.
-            max_poll_interval_ms=2**31 - 1,
+            max_poll_interval_ms=_POLL_INTERVAL_MS,
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=int(_FETCH_SECONDS * 1000),
             request_timeout_ms=int(conf.broker_request_timeout * 1000),

@@ -55,7 +55,8 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
         if slot:
             stack.enter_context(slot.lock)
         name = slot.name if slot else None
-        app = wiring.faust_app(group(role), settings.kafka.servers, name, work.held_bytes)
+        held = min(work.held_bytes, settings.worker.held_bytes)
+        app = wiring.faust_app(group(role), settings.kafka.servers, name, held)
         for topic, agent in work.agents.items():
             wiring.attach(app, topic, partial(_guarded, agent, failed))
         await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")

@@ -15,11 +15,11 @@ def moment(text: str, now: datetime | None = None) -> datetime:
     Raises:
         typer.BadParameter: it is none of these.
     """
-    if age := _AGE.fullmatch(text.strip()):
-        return (now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: float(age[1])})
     try:
+        if age := _AGE.fullmatch(text.strip()):
+            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[age[2]]: float(age[1])})
         parsed = datetime.fromisoformat(text.strip())
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f"expected a date, a date-time or an age (30m, 2h, 1d), found {text!r}") from None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 

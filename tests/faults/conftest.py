@@ -51,7 +51,7 @@ async def mortals(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 @pytest.fixture(scope="session")
 async def shared(mortals: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pipeline]:
     folder = tmp_path_factory.mktemp("shared")
-    environment = {"GRIDSTREAM_CLICKHOUSE__TIMEOUT_SECONDS": "5"}
+    environment = {"GRIDSTREAM_CLICKHOUSE__TIMEOUT_SECONDS": "5", "GRIDSTREAM_WORKER__HELD_BYTES": str(2 << 20)}
     async with running(
         mortals.settings,
         mortals.data,

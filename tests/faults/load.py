@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import orjson
 
-from streams.simulator.feed import Feed, FeedEvent
+from streams.simulator.feed import Body, Feed, FeedEvent
 from streams.simulator.simulate import Report, simulate
 
 _SEEDS = count(1)
@@ -18,6 +19,15 @@ _SCRAP_EVERY = 97
 
 Identity = tuple[str, int]
 """An event's id and its time in seconds."""
+
+
+def identities(content: Iterable[Body]) -> set[Identity]:
+    """Of the events in bodies."""
+    return {_identity(event) for body in content for event in orjson.loads(body.content)}
+
+
+def _identity(event: dict[str, Any]) -> Identity:
+    return event["sg_event_id"], event["timestamp"]
 
 
 @dataclass(slots=True)
@@ -60,8 +70,7 @@ class Load(Sent):
                 scrap = f"scrap {seed}-{number}"
                 self.scraps.add(scrap)
                 yield FeedEvent(orjson.dumps(scrap), is_repeat=False)
-            sent = orjson.loads(event.line)
-            self.events.add((sent["sg_event_id"], sent["timestamp"]))
+            self.events.add(_identity(orjson.loads(event.line)))
             yield event
 
     @asynccontextmanager

@@ -46,17 +46,21 @@ class Rig:
         self._since = 0.0
 
     @asynccontextmanager
-    async def load(self, rate: float = 300, sizes: tuple[int, int] = (1, 40)) -> AsyncIterator[Load]:
-        """Load, during which a fault is provoked; then the accounting."""
-        async with self.posting(rate, sizes) as load:
+    async def load(
+        self, rate: float = 300, sizes: tuple[int, int] = (1, 40), seconds: float = 0
+    ) -> AsyncIterator[Load]:
+        """Load, during which a fault is provoked, for so many seconds if it takes long; then the accounting."""
+        async with self.posting(rate, sizes, seconds) as load:
             yield load
         await self.account(load)
 
     @asynccontextmanager
-    async def posting(self, rate: float = 300, sizes: tuple[int, int] = (1, 40)) -> AsyncIterator[Load]:
+    async def posting(
+        self, rate: float = 300, sizes: tuple[int, int] = (1, 40), seconds: float = 0
+    ) -> AsyncIterator[Load]:
         """Load without the accounting: something has to be repaired first."""
         load = Load(rate, sizes)
-        async with asyncio.timeout(PATIENCE_SECONDS), load.posting(self.pipeline.url):
+        async with asyncio.timeout(2 * seconds + PATIENCE_SECONDS), load.posting(self.pipeline.url):
             self.recovering()
             yield load
 
@@ -130,6 +134,11 @@ class Rig:
         """Wait until a process is gone, as it was told to; its supervisor starts it again."""
         await self.until(lambda: (self.servers.pids | self.pipeline.supervisor.pids).get(process) != pid)
         self.recovering()
+
+    @property
+    def mortal(self) -> list[str]:
+        """Every process that runs: of the pipeline, and the servers."""
+        return [*self.pipeline.supervisor.pids, *self.servers.pids]
 
     def pid(self, process: str) -> int:
         """The id of a process of the pipeline, or a server, that runs."""

@@ -1,13 +1,21 @@
 """Records and topics that Kafka takes away."""
 
+import signal
+from pathlib import Path
+
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from connectors.kafka import Admin
 from schemas import topics
 from schemas.events import EVENTS
+from streams.datafolder import DataFolder
+from streams.settings import Settings
 from tests.faults.catalogue import fault
+from tests.faults.conftest import Recorder, Servers
+from tests.faults.load import Sent
 from tests.faults.rig import Rig
+from tests.pipeline import running
 from tests.samples import sample
 
 _DELIVERED = next(event for event in EVENTS if event.name == "delivered")
@@ -63,3 +71,26 @@ async def test_events_that_expire_unread_are_missed_and_replayed(rig: Rig) -> No
 
     assert not missed.balanced
     assert code == 0
+
+
+@fault(
+    "the raw topic is deleted",
+    seen="posts are answered 503; a process that is started makes the topic anew, and all goes on",
+)
+async def test_a_topic_that_is_deleted_is_made_again_by_whoever_starts(
+    servers: Settings, data: DataFolder, source: str, mortals: Servers, tmp_path: Path, record: Recorder
+) -> None:
+    async with running(servers, data, source, tmp_path) as pipeline:
+        rig = Rig(pipeline, mortals.supervisor, mortals.proxy, record)
+        async with rig.posting() as before:
+            await before.more(100)
+        await rig.settled()
+        admin = AIOKafkaAdminClient(bootstrap_servers=pipeline.servers)
+        await admin.start()
+        await admin.delete_topics([topics.raw(source)])
+        await admin.close()
+        async with rig.posting() as after:
+            await rig.says("ingress", "not accepted")
+            await rig.kill("ingress", signal.SIGTERM)
+            await after.more(100)
+        await rig.account(Sent(before.events | after.events, before.scraps | after.scraps))

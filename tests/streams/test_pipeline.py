@@ -111,16 +111,6 @@ async def test_a_row_that_clickhouse_refuses_is_a_dead_letter_and_takes_no_neigh
     assert {row["step"] for row in letters} == {"store"}
 
 
-async def test_a_body_may_span_a_hundred_and_twenty_months(pipeline: Pipeline) -> None:
-    first = 1_420_070_400  # 2015
-    events = [{"event": "open", "sg_event_id": str(n), "timestamp": first + n * 2_629_800} for n in range(120)]
-    assert await pipeline.post(orjson.dumps(events)) == 200
-    account = await pipeline.settled()
-
-    assert account.balanced
-    assert account.rows == 120
-
-
 async def test_a_strangers_client_reads_the_topics_as_they_are_described(pipeline: Pipeline) -> None:
     body = sample("click")
     headers = {"Content-Type": "application/json;charset=utf-8"}

@@ -188,7 +188,7 @@ class TestMoments:
     def test_dates_times_and_ages_are_understood(self, text: str, expected: datetime) -> None:
         assert moment(text, self.NOW) == expected
 
-    @pytest.mark.parametrize("text", ["", "yesterday", "5", "5y", "2026-13-01"])
+    @pytest.mark.parametrize("text", ["", "yesterday", "5", "5y", "2026-13-01", "99999999999d"])
     def test_anything_else_is_wrong_usage(self, text: str) -> None:
         with pytest.raises(typer.BadParameter):
             moment(text)

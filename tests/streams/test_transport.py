@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from connectors.kafka import Admin, Producer, Record
 from streams import app as wiring
+from streams import transport
 from streams.settings import Settings
 from streams.transport import Chunk, Ledger, drain
 
@@ -297,6 +298,24 @@ class TestOnARealBroker:
             for received in reader.chunks:
                 received.acknowledge()
             await reader.until(20)
+
+    async def test_work_that_takes_longer_than_the_poll_interval_is_done_once(
+        self, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As with an outage of hours: the interval is set to 25 days. Here it is, and the work takes, far less."""
+        monkeypatch.setattr(transport, "_POLL_INTERVAL_MS", 1000)
+
+        async def slowly(received: Chunk) -> None:
+            await asyncio.sleep(5)
+            received.acknowledge()
+
+        await broker.fill(*numbered(0, 9))
+        async with broker.reading(slowly) as reader:
+            await reader.until(10)
+            while await broker.committed() != {0: 10}:
+                await asyncio.sleep(0.1)
+
+        assert set(reader.seen) == set(numbered(0, 9))
 
     async def test_an_empty_record_is_a_record(self, broker: Broker) -> None:
         await broker.fill(b"")
