@@ -202,7 +202,7 @@ class Contacts(_Section):
 
     def key(self, source: Source) -> str:
         """Its API key: its own, else its source's."""
-        return (self.api_key.get_secret_value() or source.api_key.get_secret_value()).strip()
+        return self.api_key.get_secret_value() or source.api_key.get_secret_value()
 
 
 class Objects(_Section):

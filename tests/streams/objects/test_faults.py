@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from streams import doctor
 from streams.objects import pulls
 from streams.objects.calls import LostError
 from streams.objects.staging import Counts
+from streams.settings import Source
 from tests.fakes.faults import Drop, Respond
 from tests.fakes.sendgrid.keys import FULL_ACCESS, MARKETING
 from tests.streams.objects.world import NAMES, World
@@ -184,6 +186,18 @@ class TestKeys:
         for name in failing:
             assert f'the api_key of [[sources]] "{world.database}" lacks {scope}' in outcomes[name].error
             assert "IP access list" in outcomes[name].error
+
+    async def test_the_doctor_says_so_too(self, world: World) -> None:
+        def source(key: str) -> Source:
+            return Source(name="sendgrid", api_key=key, api_url=world.fake.url)
+
+        good = await doctor._objects(source(f"  {world.key}\n"))
+        wrong = await doctor._objects(source("SG.wrong"))
+        narrow = await doctor._objects(source(world.fake.add_key([MARKETING, "suppression.bounces.read"])))
+
+        assert good == ("api_key of sendgrid", "may read all objects", "")
+        assert "IP access list" in wrong.state
+        assert narrow.state == "lacks asm.groups.read, templates.read"
 
     async def test_an_account_without_marketing_campaigns_has_zero_data(self, world: World) -> None:
         """Segment's words. Its key has the right, and yet it is forbidden."""
