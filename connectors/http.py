@@ -6,13 +6,22 @@ from collections.abc import Mapping
 from connectors.errors import Fatal, GridstreamError, Reject, Retry
 
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FATAL = frozenset({401, 403, 405})
-_NOT_FOUND = 404
 _SHOWN = 500
 
 
 class NotFoundError(Fatal):
     """What an address names is not there."""
+
+
+class UnauthorizedError(Fatal):
+    """The credentials are none, or not any more."""
+
+
+class ForbiddenError(Fatal):
+    """The credentials are good, but not for this."""
+
+
+_FATAL = {401: UnauthorizedError, 403: ForbiddenError, 404: NotFoundError, 405: Fatal}
 
 
 def error_for(status: int, text: str, headers: Mapping[str, str], system: str) -> GridstreamError:
@@ -27,9 +36,8 @@ def error_for(status: int, text: str, headers: Mapping[str, str], system: str) -
     reason = f"{system} answered {status}: {text[:_SHOWN].strip()}"
     if status in _RETRY:
         return Retry(reason, _wait(headers))
-    if status == _NOT_FOUND:
-        return NotFoundError(reason)
-    return Fatal(reason) if status in _FATAL else Reject(reason, text)
+    fatal = _FATAL.get(status)
+    return fatal(reason) if fatal else Reject(reason, text)
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:

@@ -24,8 +24,7 @@ MOST_REMOVED = 200
 """Contact ids in one removal: they are part of the URL, of which about 8,150 characters were seen to pass."""
 
 _PAGE = 1000
-_CONNECT_SECONDS = 10
-_ANSWER_SECONDS = 60
+_TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 _REPORT_BYTES = 64 << 20
 """Of an error report; what is beyond it is not read."""
 _JSON = {"Content-Type": "application/json"}
@@ -72,8 +71,7 @@ class SendGrid:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout)
+        self._session = aiohttp.ClientSession()
         return self
 
     async def __aexit__(
@@ -179,9 +177,7 @@ class SendGrid:
             answer = await self._call("GET", following)
             for each in answer.get("result") or []:
                 yield each
-            # An absolute address, of which the host is not taken over: the key goes to the configured host only.
-            url = str((answer.get("_metadata") or {}).get("next") or "")
-            following = url[url.find("/v3/") :] if "/v3/" in url else ""
+            following = following_page(answer)
 
     async def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         headers = self._headers | (_JSON if body is not None else {})
@@ -194,13 +190,18 @@ class SendGrid:
 
     @asynccontextmanager
     async def _answer(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109  aiohttp's own
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session, "not open"
         try:
             # As a file, because aiohttp warns of large bodies that are bytes: it would write them in one piece.
             data = BytesIO(body) if body is not None else None
-            async with self._session.request(method, url, data=data, headers=headers) as response:
+            async with self._session.request(method, url, data=data, headers=headers, timeout=timeout) as response:
                 if response.status >= 400:  # noqa: PLR2004
                     raise error_for(
                         response.status, await response.text(errors="replace"), response.headers, "SendGrid"
@@ -208,3 +209,10 @@ class SendGrid:
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Retry(f"SendGrid does not answer: {str(error) or type(error).__name__}") from error
+
+
+def following_page(answer: Mapping[str, Any]) -> str:
+    """The path of the page that follows an answer; empty where none does."""
+    # It is an absolute address, of which the host is not taken over: the key goes to the configured host only.
+    url = str((answer.get("_metadata") or {}).get("next") or "")
+    return url[url.find("/v3/") :] if "/v3/" in url else ""

@@ -194,5 +194,9 @@ TIME = ColumnType("DateTime64(3, 'UTC')", None, _to_time)
 TAGS = ColumnType("Array(LowCardinality(String))", None, _to_tags)
 ARGS = ColumnType("Map(LowCardinality(String), String)", dict, _to_text)
 """Key-value pairs of the customer's (ClickHouse's own advice for them is a Map)."""
+TEXTS = ColumnType("Array(String)", None, _to_tags)
+"""Ids, addresses: of many different values, unlike TAGS."""
+DOCUMENT = ColumnType("String", str, text)
+"""JSON, as text."""
 UNSIGNED = ColumnType("UInt64", int, _to_integer)
 IDENTITIES = ColumnType("Array(UInt64)", list, _to_tags)

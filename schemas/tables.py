@@ -5,8 +5,9 @@ What people query under a table's name is a view that is exact at any moment; th
 
 from dataclasses import dataclass
 
-from schemas.columns import IDENTITIES, INTEGER, LABEL, TEXT, TIME, UNSIGNED, Column
+from schemas.columns import EMAIL, IDENTITIES, INTEGER, LABEL, TEXT, TIME, UNSIGNED, Column
 from schemas.events import EVENTS, EventType
+from schemas.objects import OBJECTS, ObjectType
 
 STORED_AT = Column("stored_at", TIME, computed=True, default="now64(3)")
 """When a row was written. Of rows with one identity the one written last counts, so a replay fills new columns."""
@@ -232,8 +233,41 @@ CALLS = Table(
 )
 """One row per call of Segment's API; properties, traits and context are JSON. An unknown time is 1970-01-01."""
 
+PULL = Column("pull", UNSIGNED)
+"""When the pull began that an object's row is of, in milliseconds since 1970: of two pulls the later one counts."""
+
+
+def object_table(kind: ObjectType) -> Table:
+    """The table of one kind of object."""
+    searched = tuple(column.name for column in kind.columns if column.type is EMAIL)
+    return Table(kind.name, kind.columns, identity=("id",), version=PULL, searched=searched)
+
+
+OBJECT_TABLES = {kind.name: object_table(kind) for kind in OBJECTS}
+"""By the name of the object."""
+
+SYNCS = Table(
+    "syncs",
+    (
+        Column("object", LABEL),
+        Column("source", LABEL),
+        Column("started", TIME),
+        Column("finished", TIME),
+        Column("pulled", UNSIGNED),
+        Column("new", UNSIGNED),
+        Column("changed", UNSIGNED),
+        Column("gone", UNSIGNED),
+        Column("error", TEXT),
+    ),
+    identity=("started", "object"),
+    time="started",
+)
+"""One row per sync of one kind of object; `finished` is 1970 while it runs, and for one that was killed."""
+
 TABLES = (
     *EVENT_TABLES.values(),
+    *OBJECT_TABLES.values(),
+    SYNCS,
     DELIVERIES,
     DEAD_LETTERS,
     COHORT_BATCHES,

@@ -26,6 +26,8 @@ EVENT_MAX_BYTES = 16 * _MB
 
 COHORTS = "gridstream.cohorts"
 """Membership changes of all accounts, keyed by list."""
+OBJECTS = "gridstream.objects"
+"""Nothing is ever in it: whoever Kafka gives its first partition to is the one worker that syncs objects."""
 
 
 CALLS = "gridstream.calls"
@@ -66,6 +68,11 @@ def shared() -> Iterator[Topic]:
     """The topics that belong to no source."""
     for name in (COHORTS, CALLS):
         yield Topic(name, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+
+
+def of_objects() -> Iterator[Topic]:
+    """The topic by which the workers agree on who syncs objects."""
+    yield Topic(OBJECTS)
 
 
 def of_source(source: str) -> Iterator[Topic]:

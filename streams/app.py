@@ -1,6 +1,6 @@
 """The wiring: which agents a role has, in the order data flows, and the Faust app they run in."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import faust
@@ -15,9 +15,10 @@ from streams.contacts.account import Account
 from streams.contacts.flusher import Flusher
 from streams.contacts.gather import Gather
 from streams.normalize import Normalize
+from streams.objects.schedule import Schedule
 from streams.settings import Source
 from streams.store import Store
-from streams.transport import ChunkSchema, assigned
+from streams.transport import Chunk, ChunkSchema, assigned
 
 STORE_BATCH = BatchPolicy(rows=100_000, seconds=0.5)
 """Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000."""
@@ -107,6 +108,26 @@ def contacts_agents(
         return flusher.run(lambda key: (topics.COHORTS, partition_of(key, partitions)) in assigned(app))
 
     return {topics.COHORTS: gather.agent}, sync
+
+
+def objects_agents(
+    schedule: Schedule,
+) -> tuple[dict[str, Agent], Callable[[faust.App], Coroutine[Any, Any, None]]]:
+    """The objects role's agents, by topic, and what syncs beside them.
+
+    Kafka elects the worker that does it: the one that reads the first partition of a topic in which nothing ever is.
+    """
+
+    def sync(app: faust.App) -> Coroutine[Any, Any, None]:
+        return schedule.run(lambda: (topics.OBJECTS, 0) in assigned(app))
+
+    return {topics.OBJECTS: acknowledge}, sync
+
+
+async def acknowledge(stream: AsyncIterable[Chunk]) -> None:
+    """Read nothing: whatever is there is done with."""
+    async for chunk in stream:
+        chunk.acknowledge()
 
 
 def attach(app: faust.App, topic: str, agent: Agent) -> None:

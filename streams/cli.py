@@ -8,7 +8,7 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, run
+from streams.commands import cohorts, dead_letters, look, run, sync
 
 cli = typer.Typer(
     name="gridstream",
@@ -17,7 +17,17 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run.up, run.ingress, run.worker, run.simulate, run.replay, look.status, look.doctor, look.sql):
+for command in (
+    run.up,
+    run.ingress,
+    run.worker,
+    run.simulate,
+    run.replay,
+    sync.sync,
+    look.status,
+    look.doctor,
+    look.sql,
+):
     cli.command()(command)
 cli.add_typer(look.schema, name="schema")
 cli.add_typer(dead_letters.group, name="dead-letters")

@@ -7,9 +7,11 @@ from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from connectors.kafka import Admin
 from connectors.sendgrid import SendGrid
+from connectors.sendgrid_objects import SendGridObjects, missing_scopes
 from streams import embedded
 from streams.datafolder import DataFolder
 from streams.groups import group, reads
+from streams.objects import access
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
 from streams.settings import Contacts, Settings, Source
@@ -37,6 +39,8 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
         yield finding
     async for finding in _clickhouse(settings, data):
         yield finding
+    for source in settings.with_api_key:
+        yield await _objects(source)
     for entry in settings.contacts:
         yield await _contacts(entry, settings.source(entry.source))
     url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
@@ -44,6 +48,20 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
         yield Finding("ingress", f"ready at {url}")
     else:
         yield Finding("ingress", f"{url} does not answer", "start it: gridstream up, or gridstream ingress")
+
+
+async def _objects(source: Source) -> Finding:
+    subject = f"api_key of {source.name}"
+    try:
+        async with SendGridObjects(source.api_key.get_secret_value(), source.api_url) as api:
+            missing = missing_scopes(await access.scopes(source, api))
+    except GridstreamError as error:
+        return Finding(subject, str(error), "set sources.api_key to a key that works")
+    if missing:
+        return Finding(
+            subject, f"lacks {', '.join(missing)}", f"what needs them is not synced: {access.lack(source, missing)}"
+        )
+    return Finding(subject, "may read all objects")
 
 
 async def _contacts(entry: Contacts, source: Source) -> Finding:

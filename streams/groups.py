@@ -17,7 +17,14 @@ _READS: Mapping[str, Callable[[Settings], list[str]]] = {
         *(topic for source in settings.sources for topic in topics.stored(source.name)),
     ],
     "contacts": lambda settings: [topics.COHORTS] if settings.contacts else [],
+    "objects": lambda settings: [topics.OBJECTS] if settings.with_api_key else [],
 }
+
+UNCONFIGURED: Mapping[str, str] = {
+    "contacts": "[[contacts]] is not configured",
+    "objects": "no entry of [[sources]] has an api_key",
+}
+"""Why a role has nothing to do."""
 
 ROLES = tuple(_READS)
 """What a worker can be."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from connectors.clickhouse import ClickHouse
+from connectors.errors import Fatal
 from connectors.kafka import Admin
 from schemas import ddl, topics
 from schemas.tables import TABLES
@@ -11,7 +12,8 @@ from streams.settings import Settings
 
 def wanted_topics(settings: Settings) -> list[topics.Topic]:
     """All topics that there should be."""
-    return [*topics.shared(), *(topic for source in settings.sources for topic in topics.of_source(source.name))]
+    of_sources = [topic for source in settings.sources for topic in topics.of_source(source.name)]
+    return [*topics.shared(), *of_sources, *(topics.of_objects() if settings.with_api_key else ())]
 
 
 async def ensure_topics(settings: Settings) -> list[str]:
@@ -37,6 +39,17 @@ async def apply(sources: Iterable[str], clickhouse: ClickHouse) -> None:
     for source in sources:
         for statement in ddl.statements(source):
             await clickhouse.query(statement)
+
+
+async def require_schema(source: str, clickhouse: ClickHouse) -> None:
+    """Go on only with a database that is as declared.
+
+    Raises:
+        Fatal: it is not.
+        Retry, Reject: ClickHouse would not say.
+    """
+    if missing := await missing_columns(source, clickhouse):
+        raise Fatal(f"the database {source} lacks {', '.join(missing)}; run: gridstream schema apply")
 
 
 async def missing_columns(source: str, clickhouse: ClickHouse) -> list[str]:

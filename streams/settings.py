@@ -63,6 +63,12 @@ def _is_http(url: str) -> str:
     return url
 
 
+def _trimmed(secret: SecretStr) -> SecretStr:
+    return SecretStr(secret.get_secret_value().strip())
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(_trimmed)]
+"""A key that somebody has pasted: spaces around it are none of it."""
 HttpUrl = Annotated[str, AfterValidator(_is_http)]
 
 
@@ -149,7 +155,7 @@ class Source(_Section):
     user_id_key: str = Field(
         "amp_user_id", description="the custom argument that holds the user id; without it, the email is it"
     )
-    api_key: SecretStr = Field(SecretStr(""), description="SendGrid API key, for objects, contacts, mail and webhook")
+    api_key: ApiKey = Field(SecretStr(""), description="SendGrid API key, for objects, contacts, mail and webhook")
     api_url: HttpUrl = Field(
         "https://api.sendgrid.com", description="of SendGrid's API; in the EU: https://api.eu.sendgrid.com"
     )
@@ -182,7 +188,7 @@ class Contacts(_Section):
 
     name: str = Field("default", pattern="^[a-z][a-z0-9_-]{0,62}$", description="path segment of the cohort webhook")
     source: str = Field("", description="whose api_url and database it uses, and whose api_key; empty: the first")
-    api_key: SecretStr = Field(SecretStr(""), description="of its own, instead of the source's")
+    api_key: ApiKey = Field(SecretStr(""), description="of its own, instead of the source's")
     secret: SecretStr = Field(
         SecretStr(""),
         description="what the sender puts into the header X-Gridstream-Secret; empty: only on a loopback address",
@@ -201,7 +207,13 @@ class Contacts(_Section):
 
     def key(self, source: Source) -> str:
         """Its API key: its own, else its source's."""
-        return (self.api_key.get_secret_value() or source.api_key.get_secret_value()).strip()
+        return self.api_key.get_secret_value() or source.api_key.get_secret_value()
+
+
+class Objects(_Section):
+    """Lists, segments, recipients, campaigns and the like, pulled from SendGrid for every source with an api_key."""
+
+    every_seconds: float = Field(10_800, gt=0, description="how often they are pulled; sources take turns in between")
 
 
 class Segment(_Section):
@@ -235,6 +247,8 @@ class Settings(BaseSettings):
     sources: tuple[Source, ...] = (Source(),)
     contacts: tuple[Contacts, ...] = ()
     segment: Segment = Segment()
+
+    objects: Objects = Objects()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -286,6 +300,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file, whose content comes as arguments."""
         return _Environment(settings_cls), init_settings
+
+    @property
+    def with_api_key(self) -> tuple[Source, ...]:
+        """The sources whose objects can be pulled."""
+        return tuple(source for source in self.sources if source.api_key.get_secret_value())
 
     def source(self, name: str = "") -> Source:
         """The source of a name; without one, the first.

@@ -15,15 +15,17 @@ from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal, GridstreamError
 from connectors.kafka import Producer
 from connectors.sendgrid import SendGrid
+from connectors.sendgrid_objects import SendGridObjects
 from schemas import topics
 from streams import app as wiring
 from streams.contacts.account import Account
 from streams.contacts.memberships import Memberships
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
-from streams.groups import group, reads
+from streams.groups import UNCONFIGURED, group, reads
+from streams.objects.schedule import Schedule
 from streams.process import FINISH_SECONDS, end_within, observable, serve, stop_event
-from streams.schema import ensure_topics, missing_columns
+from streams.schema import ensure_topics, require_schema
 from streams.settings import Settings
 from streams.slots import claim
 from streams.transport import drain
@@ -47,7 +49,7 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     stopped = stop_event()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     if role not in reads(settings):
-        raise Fatal(f"the role {role} has nothing to do: [[{role}]] is not configured")
+        raise Fatal(f"the role {role} has nothing to do: {UNCONFIGURED[role]}")
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
         work = await _WORK[role](settings, data, stack)
@@ -165,10 +167,23 @@ async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack)
     return _Work(agents, beside, _CONTACTS_BYTES)
 
 
+async def _objects(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> _Work:
+    clickhouse = await _clickhouse(settings, data, stack)
+    sources = [
+        (
+            source,
+            await stack.enter_async_context(SendGridObjects(source.api_key.get_secret_value(), source.api_url)),
+        )
+        for source in settings.with_api_key
+    ]
+    return _Work(*wiring.objects_agents(Schedule(sources, clickhouse, settings.objects.every_seconds)))
+
+
 _WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack], Awaitable[_Work]]] = {
     "normalize": _normalize,
     "store": _store,
     "contacts": _contacts,
+    "objects": _objects,
 }
 """By role: builds its connectors and its agents."""
 
@@ -179,8 +194,7 @@ async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStac
     await persistently("connecting to ClickHouse", clickhouse.connect)
     stack.push_async_callback(clickhouse.close)
     for source in settings.sources:
-        if missing := await missing_columns(source.name, clickhouse):
-            raise Fatal(f"the database {source.name} lacks {', '.join(missing)}; run: gridstream schema apply")
+        await require_schema(source.name, clickhouse)
     return clickhouse
 
 

@@ -81,6 +81,7 @@ class Choices:
         upsert_job_type: documented `upsert`, seen live `upsert_contacts` (facts 1.3).
         tests_carry_password: whether the Event Webhook's test posts with user and password of its URL; old documents
             say that it does not work with them.
+        export_file_type: of all exports, whatever is asked for; empty is what is asked for.
         export_gzip: whether the files of exports are compressed (facts 2.4: normally, not always).
     """
 
@@ -96,4 +97,5 @@ class Choices:
     removal_jobs_readable: bool = False
     upsert_job_type: str = "upsert"
     tests_carry_password: bool = False
+    export_file_type: Literal["", "csv", "json"] = ""
     export_gzip: bool = True

@@ -129,7 +129,7 @@ class Exports:
             self._ids.uuid(),
             list_ids,
             segment_ids,
-            file_type,
+            self._choices.export_file_type or file_type,
             int(body.get("max_file_size", _LARGEST_FILE)),
             self._clock.now(),
         )

@@ -1,0 +1,1 @@
+"""Objects: what SendGrid keeps besides events, as the latest state in ClickHouse."""
