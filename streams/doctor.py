@@ -9,7 +9,7 @@ from connectors.kafka import Admin
 from connectors.sendgrid import SendGrid
 from streams import embedded
 from streams.datafolder import DataFolder
-from streams.groups import group, reads
+from streams.groups import groups
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
 from streams.settings import Contacts, Settings, Source
@@ -82,10 +82,10 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding("topics", f"missing: {named}", "start an ingress or a worker: they make them")
             else:
                 yield Finding("topics", f"{len(wanted)}, all there")
-            for role in reads(settings):
-                members = await admin.members(group(role))
-                remedy = "" if members else f"start one: gridstream worker {role}"
-                yield Finding(f"role {role}", f"{members} running", remedy)
+            for group in groups(settings):
+                members = await admin.members(group.name)
+                remedy = "" if members else f"start one: gridstream worker {group.role}"
+                yield Finding(f"role {group.role} {group.destination}".rstrip(), f"{members} running", remedy)
     except GridstreamError as error:
         yield Finding("Kafka", str(error), start)
 

@@ -11,17 +11,21 @@ import faust
 import structlog
 from aiohttp import web
 
+from connectors.amplitude import HOSTS, Amplitude
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal, GridstreamError
 from connectors.kafka import Producer
 from connectors.sendgrid import SendGrid
 from schemas import topics
 from streams import app as wiring
+from streams.aside import Aside
+from streams.beginnings import ensure_beginnings
 from streams.contacts.account import Account
 from streams.contacts.memberships import Memberships
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
-from streams.groups import group, reads
+from streams.forwarding.delivery import Delivery
+from streams.groups import Group, groups
 from streams.process import FINISH_SECONDS, observable, serve, stop_event
 from streams.schema import ensure_topics, missing_columns
 from streams.settings import Settings
@@ -46,38 +50,62 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     """
     stopped = stop_event()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    if role not in reads(settings):
-        raise Fatal(f"the role {role} has nothing to do: [[{role}]] is not configured")
+    mine = [group for group in groups(settings) if group.role == role]
+    if not mine:
+        raise Fatal(f"the role {role} has nothing to do: nothing is configured for it; see docs/configuration.md")
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
-        work = await _WORK[role](settings, data, stack)
-        slot = claim(role, settings.kafka.servers, work.agents)
-        if slot:
-            stack.enter_context(slot.lock)
-        app = wiring.faust_app(group(role), settings.kafka.servers, slot.name if slot else None)
-        for topic, agent in work.agents.items():
-            wiring.attach(app, topic, partial(_guarded, agent, failed))
+        await persistently("asking where to begin", partial(ensure_beginnings, settings))
         await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
-        await app.start()
+        apps: dict[faust.App, _Work] = {}
+        for group in mine:
+            work = await _WORK[role](settings, data, stack, group)
+            app = _app(group, settings, work, stack, failed)
+            await app.start()
+            apps[app] = work
         log.info("working")
-        beside = [watch(app, settings.kafka.servers, work.agents, settings.worker.stuck_seconds)]
-        if work.beside:
-            beside.append(work.beside(app))
-        tasks = [asyncio.ensure_future(each) for each in beside]
-        for task in tasks:
-            task.add_done_callback(partial(_fail, failed))
-        await app.wait_first(stopped.wait(), asyncio.shield(failed))
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=FINISH_SECONDS)
+        await _until_an_end(apps, settings, stopped, failed)
         if not failed.done() and stopped.is_set():
-            await drain(app, FINISH_SECONDS)
-        await app.stop()
-        if app.crash_reason:
-            raise Fatal(f"the stream engine failed: {app.crash_reason!r}")
+            await asyncio.gather(*(drain(app, FINISH_SECONDS) for app in apps))
+        for app in apps:
+            await app.stop()
+            if app.crash_reason:
+                raise Fatal(f"the stream engine failed: {app.crash_reason!r}")
         if failed.done():
             failed.result()
     log.info("stopped")
+
+
+def _app(
+    group: Group, settings: Settings, work: "_Work", stack: AsyncExitStack, failed: asyncio.Future[None]
+) -> faust.App:
+    """The Faust app of a consumer group."""
+    slot = claim(group.name.removeprefix("gridstream."), settings.kafka.servers, work.agents)
+    if slot:
+        stack.enter_context(slot.lock)
+    app = wiring.faust_app(group.name, settings.kafka.servers, slot.name if slot else None)
+    for topic, agent in work.agents.items():
+        wiring.attach(app, topic, partial(_guarded, agent, failed))
+    return app
+
+
+async def _until_an_end(
+    apps: Mapping[faust.App, "_Work"], settings: Settings, stopped: asyncio.Event, failed: asyncio.Future[None]
+) -> None:
+    """Watch over the apps, and do what is to be done beside them, until one ends or the process is to."""
+    beside = []
+    for app, work in apps.items():
+        beside.append(watch(app, settings.kafka.servers, work.agents, settings.worker.stuck_seconds))
+        if work.beside:
+            beside.append(work.beside(app))
+    tasks = [asyncio.ensure_future(each) for each in beside]
+    for task in tasks:
+        task.add_done_callback(partial(_fail, failed))
+    ends = [asyncio.ensure_future(app.wait_first(stopped.wait(), asyncio.shield(failed))) for app in apps]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for each in (*tasks, *ends):
+        each.cancel()
+    await asyncio.wait((*tasks, *ends), timeout=FINISH_SECONDS)
 
 
 def _fail(failed: asyncio.Future[None], task: asyncio.Future[None]) -> None:
@@ -110,7 +138,7 @@ class _Work:
     beside: Callable[[faust.App], Coroutine[Any, Any, None]] | None = None
 
 
-async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack) -> _Work:
+async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack, __: Group) -> _Work:
     producer = await _producer(settings, stack)
     agents: dict[str, wiring.Agent] = {}
     for source in settings.sources:
@@ -122,7 +150,7 @@ async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack) -
     return _Work(agents)
 
 
-async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> _Work:
+async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> _Work:
     producer = await _producer(settings, stack)
     clickhouse = await _clickhouse(settings, data, stack)
     agents: dict[str, wiring.Agent] = {}
@@ -131,7 +159,7 @@ async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack) ->
     return _Work(agents)
 
 
-async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> _Work:
+async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> _Work:
     producer = await _producer(settings, stack)
     clickhouse = await _clickhouse(settings, data, stack)
     partitions = await persistently("asking for partitions", partial(producer.partitions, topics.COHORTS))
@@ -144,12 +172,26 @@ async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack)
     return _Work(agents, beside)
 
 
-_WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack], Awaitable[_Work]]] = {
+async def _forward(settings: Settings, _: DataFolder, stack: AsyncExitStack, group: Group) -> _Work:
+    producer = await _producer(settings, stack)
+    source = settings.source(group.destination)
+    entry = next(entry for entry in settings.amplitude if settings.source(entry.source) == source)
+    url = entry.url or HOSTS[entry.region]
+    amplitude = await stack.enter_async_context(
+        Amplitude(entry.api_key.get_secret_value().strip(), url, entry.min_id_length)
+    )
+    aside = Aside(source.name, "forward", topics.forward(source.name), producer)
+    delivery = await stack.enter_async_context(Delivery(f"amplitude.{source.name}", amplitude, aside, entry.max_events))
+    return _Work(wiring.forward_agents(source, entry, delivery, aside), lambda _: delivery.failure())
+
+
+_WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack, Group], Awaitable[_Work]]] = {
     "normalize": _normalize,
     "store": _store,
     "contacts": _contacts,
+    "forward": _forward,
 }
-"""By role: builds its connectors and its agents."""
+"""By role: builds the connectors and agents of one of its consumer groups."""
 
 
 async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> ClickHouse:
