@@ -45,7 +45,7 @@ class Aside:
             letter = letter.failed_again(reason, _now())
         else:
             letter = DeadLetter(
-                id=letter_id(self._step, record.topic, payload),
+                id=letter_id(self._step, self._again, payload),
                 source=self._source,
                 step=self._step,
                 reason=reason,

@@ -15,6 +15,7 @@ from connectors.amplitude import HOSTS, Amplitude
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal, GridstreamError
 from connectors.kafka import Producer
+from connectors.relay import Consumer
 from connectors.sendgrid import SendGrid
 from schemas import topics
 from streams import app as wiring
@@ -27,6 +28,7 @@ from streams.delivery import persistently
 from streams.forwarding.delivery import Delivery
 from streams.groups import Group, groups
 from streams.process import FINISH_SECONDS, observable, serve, stop_event
+from streams.relaying import Relay
 from streams.schema import ensure_topics, missing_columns
 from streams.settings import Settings
 from streams.slots import claim
@@ -185,11 +187,22 @@ async def _forward(settings: Settings, _: DataFolder, stack: AsyncExitStack, gro
     return _Work(wiring.forward_agents(source, entry, delivery, aside), lambda _: delivery.failure())
 
 
+async def _relay(settings: Settings, _: DataFolder, stack: AsyncExitStack, group: Group) -> _Work:
+    producer = await _producer(settings, stack)
+    entry = next(entry for entry in settings.relays if entry.label == group.destination)
+    source = settings.source(entry.source).name
+    consumer = await stack.enter_async_context(Consumer(entry.url.get_secret_value(), entry.timeout_seconds))
+    aside = Aside(source, "relay", topics.relay(source), producer)
+    relay = await stack.enter_async_context(Relay(entry.label, source, consumer, aside, producer, entry.hours))
+    return _Work({topics.raw(source): relay.raw, topics.relay(source): relay.again}, lambda _: relay.failure())
+
+
 _WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack, Group], Awaitable[_Work]]] = {
     "normalize": _normalize,
     "store": _store,
     "contacts": _contacts,
     "forward": _forward,
+    "relay": _relay,
 }
 """By role: builds the connectors and agents of one of its consumer groups."""
 

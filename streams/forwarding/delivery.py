@@ -1,12 +1,10 @@
 """The delivery of a source's events to Amplitude: each is taken, or put aside with Amplitude's own reason."""
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Self
 
 import structlog
 
@@ -16,7 +14,9 @@ from streams import metrics
 from streams.aside import Aside
 from streams.delivery import Refusals, persistently, waiting
 from streams.forwarding.lane import Item, Lane
-from streams.forwarding.ticket import Ticket
+from streams.outstanding import Outstanding, Ticket
+from streams.pace import REAL_PACE, Pace
+from streams.tasks import Tasks
 
 log = structlog.get_logger()
 
@@ -34,31 +34,6 @@ _MOST_HELD = 10_000
 _QUOTA_SECONDS = 3600.0
 """So long an id is not tried again that had its day's quota: the quota is of rolling 24 hours."""
 _REMEMBERED_IDS = 10_000
-
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        pass
-
-
-class Pace(NamedTuple):
-    """The time that a delivery goes by.
-
-    Attributes:
-        now: seconds since 1970.
-        sleep: for so many seconds.
-        wait: for an event, for so many seconds at most.
-    """
-
-    now: Callable[[], float] = time.time
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    wait: Callable[[asyncio.Event, float | None], Awaitable[None]] = _wait
-
-
-REAL_PACE = Pace()
 
 
 class Delivery:
@@ -90,27 +65,21 @@ class Delivery:
         self._bulk = Lane(BATCH, amplitude.overhead, most=BATCH.events, linger=_LINGER_SECONDS)
         self._came = {lane.api: asyncio.Event() for lane in (self._live, self._bulk)}
         self._held_bytes = 0
-        self._held = 0
         self._room = asyncio.Event()
-        self._tickets: deque[Ticket] = deque()
+        self._outstanding = Outstanding(destination, pace.now)
         self._refusals = Refusals()
         self._out: dict[str, tuple[float, str]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
-        metrics.DELAYED.labels(self.destination).set_function(lambda: self._held)
-        metrics.OLDEST_WAITING.labels(self.destination).set_function(self._oldest)
         for lane in (self._live, self._bulk):
-            self._begin(self._pump(lane))
+            self._tasks.begin(self._pump(lane))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
 
     async def failure(self) -> None:
         """Return never.
@@ -118,7 +87,7 @@ class Delivery:
         Raises:
             Fatal: nothing more can be delivered.
         """
-        await asyncio.shield(self._failed)
+        await self._tasks.failure()
 
     async def put(self, items: Sequence[Item], ticket: Ticket) -> None:
         """Have events delivered; returns when there is room for more, which may be before they are.
@@ -130,10 +99,7 @@ class Delivery:
         while self._held_bytes >= _HELD_BYTES:
             self._room.clear()
             await self._room.wait()
-        self._tickets.append(ticket)
-        while self._tickets and not self._tickets[0].open:
-            self._tickets.popleft()
-        self._held += len(items)
+        self._outstanding.add(ticket)
         self._held_bytes += sum(item.size for item in items)
         live_since = (self._pace.now() - BEHIND_SECONDS) * 1000
         live: list[Item] = []
@@ -153,7 +119,7 @@ class Delivery:
         places = asyncio.Semaphore(_AT_ONCE)
         while True:
             await places.acquire()
-            task = self._begin(self._deliver(lane, await self._next(lane)))
+            task = self._tasks.begin(self._deliver(lane, await self._next(lane)))
             task.add_done_callback(lambda _: places.release())
 
     async def _next(self, lane: Lane) -> list[Item]:
@@ -252,21 +218,5 @@ class Delivery:
 
     def _settle(self, item: Item) -> None:
         item.ticket.settle()
-        self._held -= 1
         self._held_bytes -= item.size
         self._room.set()
-
-    def _oldest(self) -> float:
-        since = min((ticket.since for ticket in self._tickets if ticket.open), default=None)
-        return 0.0 if since is None else self._pace.now() - since / 1000
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) and not self._failed.done():
-            self._failed.set_exception(error)

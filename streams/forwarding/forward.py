@@ -15,7 +15,7 @@ from streams import metrics
 from streams.aside import Aside
 from streams.forwarding.delivery import Delivery
 from streams.forwarding.lane import Item
-from streams.forwarding.ticket import Ticket
+from streams.outstanding import Ticket
 from streams.transport import Chunk
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.amplitude import Api
 from schemas.amplitude import AmplitudeEvent
-from streams.forwarding.ticket import Ticket
+from streams.outstanding import Ticket
 
 _MARGIN = 0.9
 """Of a documented rate: Amplitude averages over a time that it does not tell, and others may send for the same user."""
