@@ -291,6 +291,57 @@ class Admin:
             offsets = await self._coordinated(partial(self._admin.list_consumer_group_offsets, group))
         return {(tp.topic, tp.partition): position.offset for tp, position in offsets.items()}
 
+    async def begin_at_end(self, group: str, topics: Iterable[str]) -> None:
+        """Have a consumer group without members skip what is in partitions that it has never read.
+
+        Raises:
+            Retry: Kafka would not.
+        """
+        known = await self.committed(group)
+        ends = {
+            TopicPartition(*partition): following
+            for partition, (_, following) in (await self.offsets(topics)).items()
+            if partition not in known
+        }
+        if not ends or await self.members(group):
+            return
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, group_id=group, enable_auto_commit=False)
+        with translated(self._servers):
+            await consumer.start()
+            try:
+                consumer.assign(list(ends))
+                await consumer.commit(ends)
+            finally:
+                await consumer.stop()
+
+    async def oldest(self, positions: Mapping[tuple[str, int], int]) -> int | None:
+        """When the oldest of some records was written, in milliseconds since 1970; None where there is none.
+
+        Args:
+            positions: of each partition the offset of a record that is there.
+
+        Raises:
+            Retry: Kafka would not say.
+        """
+        # Kafka gives at least one batch of records, however little is asked for.
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, max_partition_fetch_bytes=1)
+        waiting = {TopicPartition(*partition) for partition in positions}
+        times = []
+        with translated(self._servers):
+            await consumer.start()
+            try:
+                consumer.assign(list(waiting))
+                for (topic, number), offset in positions.items():
+                    consumer.seek(TopicPartition(topic, number), offset)
+                async with asyncio.timeout(_COORDINATOR_SECONDS):
+                    while waiting:
+                        for partition, records in (await consumer.getmany(*waiting, timeout_ms=100)).items():
+                            times.append(records[0].timestamp)
+                            waiting.discard(partition)
+            finally:
+                await consumer.stop()
+        return min(times, default=None)
+
     async def members(self, group: str) -> int:
         """How many workers a consumer group has at the moment."""
         with translated(self._servers):

@@ -54,6 +54,7 @@ class Column:
             Only a column whose key differs says so: that is how a rename is seen.
         computed: gridstream makes the value; no key of a payload may set it.
         default: ClickHouse's expression for a value that the record does not have.
+        of_recipient: it tells about the recipient's own device, not about a mail server or a robot.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Column:
     keys: tuple[str, ...] = ()
     computed: bool = False
     default: str = ""
+    of_recipient: bool = False
 
     @property
     def raw_keys(self) -> tuple[str, ...]:

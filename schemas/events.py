@@ -97,10 +97,16 @@ _ATTEMPT = (
 """The connection to the receiving server; `ip` is SendGrid's side of it."""
 
 _PERSON = (
+    Column("ip", TEXT, of_recipient=True),
+    Column("useragent", TEXT, of_recipient=True),
+)
+"""Who did it."""
+
+_FEEDBACK = (
     Column("ip", TEXT),
     Column("useragent", TEXT),
 )
-"""Who did it; `ip` is the recipient's."""
+"""Who reported it: the recipient's mail provider."""
 
 _GROUP = (*_PERSON, Column("url", TEXT))
 
@@ -174,7 +180,7 @@ EVENTS = (
     EventType(
         "spamreport",
         "the recipient marked the message as spam",
-        (*COMMON, *_MARKETING, *_PERSON),
+        (*COMMON, *_MARKETING, *_FEEDBACK),
         sql_name="spam_report",
     ),
     EventType("unsubscribe", "the recipient left all mail", (*COMMON, *_MARKETING, *_PERSON)),

@@ -24,6 +24,11 @@ EVENT_MAX_BYTES = 16 * _MB
 """The largest record of any other topic: one element of such a body, escaped in the worst way."""
 
 
+REPLAY_HEADER = "replay"
+"""Of the record of an event that `gridstream replay` made: nothing is sent out again for it,"""
+FORWARD_HEADER = "forward"
+"""unless it has this header too."""
+
 COHORTS = "gridstream.cohorts"
 """Membership changes of all accounts, keyed by list."""
 OBJECTS = "gridstream.objects"
@@ -56,6 +61,16 @@ def dead_letters(source: str) -> str:
     return f"{source}.dead-letters"
 
 
+def forward(source: str) -> str:
+    """Events that only the forwarder is to process again."""
+    return f"{source}.forward"
+
+
+def relay(source: str) -> str:
+    """Copies of POSTs that one relay is to send again."""
+    return f"{source}.relay"
+
+
 def stored(source: str) -> dict[str, Table]:
     """The topics whose records are rows of a table."""
     return {events(source, event): EVENT_TABLES[event.name] for event in EVENTS} | {
@@ -73,6 +88,16 @@ def shared() -> Iterator[Topic]:
 def of_objects() -> Iterator[Topic]:
     """The topic by which the workers agree on who syncs objects."""
     yield Topic(OBJECTS)
+
+
+def of_forward(source: str) -> Topic:
+    """The topic beside the events' that the forwarder reads."""
+    return Topic(forward(source), {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+
+
+def of_relays(source: str) -> Topic:
+    """The topic beside the raw one that relays read."""
+    return Topic(relay(source), {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
 
 
 def of_source(source: str) -> Iterator[Topic]:

@@ -12,7 +12,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin
 from schemas import topics
 from schemas.ddl import identifier
-from streams.groups import Offsets, Partition, group, lags_of, reads
+from streams.groups import Offsets, Partition, group, groups, lags_of
 from streams.schema import wanted_topics
 from streams.settings import Settings
 
@@ -117,19 +117,26 @@ async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> S
     """
     # What is committed before where topics end: asked the other way round, a record that moves on in between would be
     # in flight nowhere.
-    committed = {role: await admin.committed(group(role)) for role in reads(settings)}
+    all_groups = groups(settings)
+    committed = {each.name: await admin.committed(each.name) for each in all_groups}
     offsets = await admin.offsets([topic.name for topic in wanted_topics(settings)])
-    lags = {role: lags_of(offsets, committed[role], names) for role, names in reads(settings).items()}
+    lags = {each.name: lags_of(offsets, committed[each.name], each.topics) for each in all_groups}
+    # What goes to other destinations is on its way beside the account.
+    inside = [lags[group(role)] for role in ("normalize", "store")]
     accounts = {}
     for source in settings.sources:
         name = source.name
-        waiting = [lag for role in lags.values() for (topic, _), lag in role.items() if topic.startswith(f"{name}.")]
+        waiting = [lag for role in inside for (topic, _), lag in role.items() if topic.startswith(f"{name}.")]
         raw = {partition: ends for partition, ends in offsets.items() if partition[0] == topics.raw(name)}
-        accounts[name] = await _account(name, sum(waiting), raw, committed["normalize"], clickhouse)
+        accounts[name] = await _account(name, sum(waiting), raw, committed[group("normalize")], clickhouse)
+    members = {each.name: await admin.members(each.name) for each in all_groups}
     return Status(
         sources=accounts,
-        lag={group(role): sum(lag.values()) for role, lag in lags.items()},
-        roles={role: "running" if await admin.members(group(role)) else "stopped" for role in lags},
+        lag={name: sum(lag.values()) for name, lag in lags.items()},
+        roles={
+            role: "running" if all(members[each.name] for each in all_groups if each.role == role) else "stopped"
+            for role in dict.fromkeys(each.role for each in all_groups)
+        },
     )
 
 

@@ -8,15 +8,19 @@ import faust
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Producer, partition_of
 from schemas import topics
+from schemas.amplitude import Rules
 from schemas.normalize import Normalizer
 from schemas.tables import CALLS
+from streams.aside import Aside
 from streams.batching import BatchPolicy
 from streams.contacts.account import Account
 from streams.contacts.flusher import Flusher
 from streams.contacts.gather import Gather
+from streams.forwarding.delivery import Delivery
+from streams.forwarding.forward import Forward
 from streams.normalize import Normalize
 from streams.objects.schedule import Schedule
-from streams.settings import Source
+from streams.settings import Amplitude, Source
 from streams.store import Store
 from streams.transport import Chunk, ChunkSchema, assigned
 
@@ -128,6 +132,21 @@ async def acknowledge(stream: AsyncIterable[Chunk]) -> None:
     """Read nothing: whatever is there is done with."""
     async for chunk in stream:
         chunk.acknowledge()
+
+
+def forward_agents(source: Source, entry: Amplitude, delivery: Delivery, aside: Aside) -> dict[str, Agent]:
+    """The forward role's agents for one source, by topic."""
+    rules = Rules(
+        user_id_key=source.user_id_key,
+        known_users_only=entry.known_users_only,
+        casing=entry.casing,
+        custom_args=entry.custom_args,
+        allowed_args=frozenset(entry.allowed_args) or None,
+        min_id_length=entry.min_id_length,
+    )
+    forward = Forward(delivery, rules, aside)
+    agents: dict[str, Agent] = {topics.events(source.name, event): forward.of(event) for event in entry.forwarded()}
+    return agents | {topics.forward(source.name): forward.again}
 
 
 def attach(app: faust.App, topic: str, agent: Agent) -> None:

@@ -57,6 +57,11 @@ class Refusals:
             raise Fatal(f"too many {what} are refused: nothing more is put aside before somebody has looked. {reason}")
 
 
+def waiting() -> None:
+    """Note that something outside has this process wait: for the watchdog that is progress."""
+    RETRIES.last = time.monotonic()
+
+
 async def persistently(
     what: str, attempt: Callable[[], Awaitable[T]], wait_for: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> T:
@@ -72,7 +77,7 @@ async def persistently(
         try:
             return await attempt()
         except Retry as error:
-            RETRIES.last = time.monotonic()
+            waiting()
             wait = max(error.after or 0, pause * random.uniform(0.5, 1))  # noqa: S311  no secret
             log.warning("waiting to try again", what=what, seconds=round(wait, 1), reason=str(error))
             await wait_for(wait)

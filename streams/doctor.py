@@ -10,7 +10,7 @@ from connectors.sendgrid import SendGrid
 from connectors.sendgrid_objects import SendGridObjects, missing_scopes
 from streams import embedded
 from streams.datafolder import DataFolder
-from streams.groups import group, reads
+from streams.groups import groups
 from streams.objects import access
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
@@ -100,10 +100,10 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding("topics", f"missing: {named}", "start an ingress or a worker: they make them")
             else:
                 yield Finding("topics", f"{len(wanted)}, all there")
-            for role in reads(settings):
-                members = await admin.members(group(role))
-                remedy = "" if members else f"start one: gridstream worker {role}"
-                yield Finding(f"role {role}", f"{members} running", remedy)
+            for group in groups(settings):
+                members = await admin.members(group.name)
+                remedy = "" if members else f"start one: gridstream worker {group.role}"
+                yield Finding(f"role {group.role} {group.destination}".rstrip(), f"{members} running", remedy)
     except GridstreamError as error:
         yield Finding("Kafka", str(error), start)
 

@@ -1,6 +1,7 @@
-"""Consumer groups: each role is one, reads its topics, and is so far behind."""
+"""Consumer groups: each role is one, or has one for each destination, reads its topics, and is so far behind."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from schemas import topics
 from streams.settings import Settings
@@ -9,6 +10,44 @@ Partition = tuple[str, int]
 """A topic and the number of a partition."""
 Offsets = Mapping[Partition, tuple[int, int]]
 """Of each partition the first offset that is there, and the one that comes next."""
+
+
+class Group(NamedTuple):
+    """A consumer group.
+
+    Attributes:
+        role: whose.
+        topics: that it reads.
+        destination: where what it reads goes, of a role with a group for each: a slow one holds up no other.
+    """
+
+    role: str
+    topics: list[str]
+    destination: str = ""
+
+    @property
+    def name(self) -> str:
+        """As Kafka has it."""
+        return group(self.role, self.destination)
+
+
+def _forward(settings: Settings) -> dict[str, list[str]]:
+    found = {}
+    for entry in settings.amplitude:
+        source = settings.source(entry.source).name
+        if entry.is_on:
+            found[source] = [*(topics.events(source, event) for event in entry.forwarded()), topics.forward(source)]
+    return found
+
+
+def _relay(settings: Settings) -> dict[str, list[str]]:
+    found = {}
+    for entry in settings.relays:
+        source = settings.source(entry.source).name
+        if entry.is_on:
+            found[entry.label] = [topics.raw(source), topics.relay(source)]
+    return found
+
 
 _READS: Mapping[str, Callable[[Settings], list[str]]] = {
     "normalize": lambda settings: [topics.raw(source.name) for source in settings.sources],
@@ -19,25 +58,35 @@ _READS: Mapping[str, Callable[[Settings], list[str]]] = {
     "contacts": lambda settings: [topics.COHORTS] if settings.contacts else [],
     "objects": lambda settings: [topics.OBJECTS] if settings.with_api_key else [],
 }
+_READS_FOR_EACH: Mapping[str, Callable[[Settings], dict[str, list[str]]]] = {"forward": _forward, "relay": _relay}
+"""Of roles with a group for each destination: the topics by destination."""
 
 UNCONFIGURED: Mapping[str, str] = {
     "contacts": "[[contacts]] is not configured",
     "objects": "no entry of [[sources]] has an api_key",
+    "forward": "no entry of [[amplitude]] has an api_key",
+    "relay": "no entry of [[relays]] has a url",
 }
 """Why a role has nothing to do."""
 
-ROLES = tuple(_READS)
+ROLES = (*_READS, *_READS_FOR_EACH)
 """What a worker can be."""
 
 
-def reads(settings: Settings) -> dict[str, list[str]]:
-    """The topics that each role reads; a role that has nothing to do with these settings is not among them."""
-    return {role: names for role, of in _READS.items() if (names := of(settings))}
+def groups(settings: Settings) -> list[Group]:
+    """All consumer groups; a role that has nothing to do with these settings has none."""
+    of_roles = [Group(role, names) for role, of in _READS.items() if (names := of(settings))]
+    of_destinations = [
+        Group(role, names, destination)
+        for role, of in _READS_FOR_EACH.items()
+        for destination, names in of(settings).items()
+    ]
+    return of_roles + of_destinations
 
 
-def group(role: str) -> str:
-    """The consumer group of a role: a slow one never rebalances another."""
-    return f"gridstream.{role}"
+def group(role: str, destination: str = "") -> str:
+    """The name of a role's consumer group: a slow one never rebalances another."""
+    return f"gridstream.{role}.{destination}" if destination else f"gridstream.{role}"
 
 
 def lags_of(offsets: Offsets, committed: Mapping[Partition, int], read: Iterable[str]) -> dict[Partition, int]:

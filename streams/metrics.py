@@ -2,6 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+_OF_ONE = ["destination", "reason"]
+
 REQUESTS = Counter("gridstream_requests", "HTTP requests answered by the ingress", ["source", "status"])
 REQUEST_SECONDS = Histogram(
     "gridstream_request_seconds",
@@ -19,3 +21,10 @@ INSERT_SECONDS = Histogram("gridstream_insert_seconds", "Duration of one insert,
 DEAD_LETTERS = Counter("gridstream_dead_letters", "What was put aside", ["source", "step"])
 RETRIES = Counter("gridstream_retries", "Attempts that an outside system could not serve just then", ["what"])
 HELD_BYTES = Gauge("gridstream_held_bytes", "Bytes of records fetched and not yet acknowledged", ["role"])
+DELIVERED = Counter("gridstream_delivered", "Events or POSTs that a destination took", ["destination"])
+REFUSED = Counter("gridstream_refused", "Events or POSTs that a destination did not take: dead letters", _OF_ONE)
+SKIPPED = Counter("gridstream_skipped", "Events that are not for a destination", _OF_ONE)
+DELAYED = Gauge("gridstream_delayed", "Events or POSTs that wait in this process for a destination", ["destination"])
+OLDEST_WAITING = Gauge(
+    "gridstream_oldest_waiting_seconds", "Since when the oldest of them waits for a destination", ["destination"]
+)

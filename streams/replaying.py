@@ -20,7 +20,8 @@ from streams.normalize import Normalize
 from streams.settings import Settings, Source
 from streams.transport import Chunk
 
-_MARKED: Headers = [("replay", b"1")]
+_MARKED: Headers = [(topics.REPLAY_HEADER, b"1")]
+_FORWARDED: Headers = [*_MARKED, (topics.FORWARD_HEADER, b"1")]
 _RECORDS = 500
 """Raw records that are normalized at once."""
 _MOST_WAITING = 50_000
@@ -49,13 +50,15 @@ class Replay:
         source: whose raw topic.
         since: received from then on, in milliseconds since 1970,
         until: and before then; 0: until now.
+        forward: also to Amplitude.
     """
 
-    def __init__(self, settings: Settings, source: Source, since: int, until: int) -> None:
+    def __init__(self, settings: Settings, source: Source, since: int, until: int, *, forward: bool = False) -> None:
         self._settings = settings
         self._source = source
         self._since = since
         self._until = until
+        self._headers = _FORWARDED if forward else _MARKED
         self._servers = settings.kafka.servers
         self._consumer: AIOKafkaConsumer[bytes, bytes]
         self._producer: Producer
@@ -101,7 +104,7 @@ class Replay:
             for tp, records in fetched.items():
                 wanted = [record for record in records if record.offset < lasts[tp]]
                 if wanted:
-                    batches = normalize.batches(Chunk(tp.topic, tp.partition, wanted, 0), _MARKED)
+                    batches = normalize.batches(Chunk(tp.topic, tp.partition, wanted, 0), self._headers)
                     await persistently("publishing events", partial(self._producer.publish_all, batches))
                 waiting[tp] = records[-1].offset + 1
                 await self._consumer.commit({tp: waiting[tp]})

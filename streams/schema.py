@@ -13,7 +13,15 @@ from streams.settings import Settings
 def wanted_topics(settings: Settings) -> list[topics.Topic]:
     """All topics that there should be."""
     of_sources = [topic for source in settings.sources for topic in topics.of_source(source.name)]
-    return [*topics.shared(), *of_sources, *(topics.of_objects() if settings.with_api_key else ())]
+    forwarded = {settings.source(entry.source).name for entry in settings.amplitude if entry.is_on}
+    relayed = {settings.source(entry.source).name for entry in settings.relays if entry.is_on}
+    return [
+        *topics.shared(),
+        *of_sources,
+        *(topics.of_objects() if settings.with_api_key else ()),
+        *map(topics.of_forward, sorted(forwarded)),
+        *map(topics.of_relays, sorted(relayed)),
+    ]
 
 
 async def ensure_topics(settings: Settings) -> list[str]:

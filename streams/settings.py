@@ -9,9 +9,11 @@ import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -35,6 +37,8 @@ from pydantic_settings import (
 
 from connectors.errors import Fatal
 from connectors.event_webhook import public_key
+from schemas.amplitude import Casing, CustomArgs
+from schemas.events import EVENTS, EventType
 from schemas.topics import RAW_MAX_BYTES
 
 PREFIX = "GRIDSTREAM_"
@@ -69,6 +73,14 @@ def _trimmed(secret: SecretStr) -> SecretStr:
 
 ApiKey = Annotated[SecretStr, AfterValidator(_trimmed)]
 """A key that somebody has pasted: spaces around it are none of it."""
+
+
+def _secret_http_url(url: SecretStr) -> SecretStr:
+    if url.get_secret_value() and not re.match(r"https?://[^/]+", url.get_secret_value()):
+        raise ValueError("expected http(s)://user:password@host:port")
+    return url
+
+
 HttpUrl = Annotated[str, AfterValidator(_is_http)]
 
 
@@ -135,9 +147,7 @@ class ClickHouse(_Section):
     @field_validator("url")
     @classmethod
     def _is_url(cls, url: SecretStr) -> SecretStr:
-        if url.get_secret_value() and not re.match(r"https?://[^/]+", url.get_secret_value()):
-            raise ValueError("expected http(s)://user:password@host:port")
-        return url
+        return _secret_http_url(url)
 
 
 class Source(_Section):
@@ -225,6 +235,90 @@ class Segment(_Section):
     contacts: str = Field("", description="which [[contacts]] entry identifies and audiences go to; empty: the first")
 
 
+class Amplitude(_Section):
+    """Where a source's events also go; without api_key: nowhere."""
+
+    source: str = Field("", description="whose events; empty: the first source")
+    api_key: ApiKey = Field(SecretStr(""), description="of the Amplitude project; empty: off")
+    region: Literal["us", "eu"] = Field("us", description="of the project")
+    url: HttpUrl | Literal[""] = Field("", description="instead of the region's host; the API's path is appended")
+    events: tuple[str, ...] = Field((), description='wire names ("open", "spamreport"); empty: all')
+    known_users_only: bool = Field(
+        default=False, description="only events that carry user_id_key: each other address becomes a user in Amplitude"
+    )
+    casing: Casing = Field(
+        "wire",
+        description="of event names: [Sendgrid] spamreport (wire), Spamreport (capitalized), Spam Report (title)",
+    )
+    custom_args: CustomArgs = Field(
+        "nested", description="custom arguments as one property custom_args (nested), or each as its own (flat)"
+    )
+    allowed_args: tuple[str, ...] = Field(
+        (), description="custom arguments that go along; empty: all if nested. Each flat one is one of 2,000 names"
+    )
+    min_id_length: int = Field(
+        1, gt=0, description="a shorter user id is none; Amplitude's own default, 5, would refuse ids such as 1234"
+    )
+    max_events: int = Field(
+        1_000, gt=0, lt=2_000, description="in one request of live events; Amplitude advises 10 on its Starter plan"
+    )
+
+    @field_validator("events")
+    @classmethod
+    def _are_events(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = [event.name for event in EVENTS]
+        if unknown := set(names) - set(known):
+            raise ValueError(
+                f"expected wire names, and {', '.join(sorted(unknown))} is none; known: {', '.join(known)}"
+            )
+        return names
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is forwarded."""
+        return bool(self.api_key.get_secret_value())
+
+    def forwarded(self) -> list[EventType]:
+        """The event types that go along."""
+        return [event for event in EVENTS if not self.events or event.name in self.events]
+
+    @model_validator(mode="after")
+    def _flat_ones_are_listed(self) -> Self:
+        if self.custom_args == "flat" and not self.allowed_args:
+            raise ValueError('expected allowed_args beside custom_args = "flat": a project has 2,000 property names')
+        return self
+
+
+class Relay(_Section):
+    """Where each POST of a source's webhook also goes, byte for byte: other consumers of the one Event URL."""
+
+    name: str = Field(
+        "", pattern="^[a-z0-9-]{0,40}$", description="in metrics, and of its consumer group; empty: made of its URL"
+    )
+    source: str = Field("", description="whose POSTs; empty: the first source")
+    url: SecretStr = Field(SecretStr(""), description="http(s)://user:password@host/path; empty: off")
+    hours: float = Field(24, gt=0, description="so long after its receipt a POST is tried, as SendGrid does")
+    timeout_seconds: float = Field(10, gt=0, description="without an answer for so long, a POST is tried again")
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, url: SecretStr) -> SecretStr:
+        return _secret_http_url(url)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is relayed."""
+        return bool(self.url.get_secret_value())
+
+    @property
+    def label(self) -> str:
+        """Its name, or one made of its URL's host, which stays the same when the URL's password changes."""
+        parts = urlsplit(self.url.get_secret_value())
+        place = f"{parts.hostname}:{parts.port or ''}{parts.path}?{parts.query}"
+        host = re.sub(r"[^a-z0-9]+", "-", parts.hostname or "")
+        return self.name or f"{host[:40]}-{sha256(place.encode()).hexdigest()[:6]}"
+
+
 class _Environment(EnvSettingsSource):
     """Environment variables, of which `<NAME>_FILE` names a file that holds the value."""
 
@@ -250,12 +344,19 @@ class Settings(BaseSettings):
 
     objects: Objects = Objects()
 
+    amplitude: tuple[Amplitude, ...] = ()
+    relays: tuple[Relay, ...] = ()
+
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         if not self.sources:
             raise ValueError("sources: expected at least one")
-        for section, entries in (("sources", self.sources), ("contacts", self.contacts)):
-            names = [entry.name for entry in entries]
+        for section, names in (
+            ("sources", [entry.name for entry in self.sources]),
+            ("contacts", [entry.name for entry in self.contacts]),
+            ("amplitude", [entry.source or self.sources[0].name for entry in self.amplitude]),
+            ("relays", [entry.label for entry in self.relays]),
+        ):
             if len(set(names)) < len(names):
                 raise ValueError(f"{section}: two have the same name ({', '.join(names)})")
         return self
@@ -263,9 +364,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _sources_exist(self) -> Self:
         names = [source.name for source in self.sources]
-        for entry in self.contacts:
-            if entry.source and entry.source not in names:
-                raise ValueError(f"contacts.source: found {entry.source!r}, expected one of {', '.join(names)}")
+        for section in ("contacts", "amplitude", "relays"):
+            for entry in getattr(self, section):
+                if entry.source and entry.source not in names:
+                    raise ValueError(f"{section}.source: found {entry.source!r}, expected one of {', '.join(names)}")
         accounts = [entry.name for entry in self.contacts]
         if self.segment.contacts not in ("", *accounts):
             raise ValueError(

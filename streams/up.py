@@ -4,6 +4,7 @@ import asyncio
 import socket
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,8 +18,9 @@ from connectors.kafka import Admin
 from schemas.ddl import identifier
 from schemas.events import EVENTS
 from streams import embedded, schema
+from streams.beginnings import ensure_beginnings
 from streams.datafolder import DataFolder
-from streams.groups import group, reads
+from streams.groups import Group, groups
 from streams.process import stop_event, url_of
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
@@ -97,12 +99,16 @@ async def _start(
     console.print("Starting", ", ".join(server.name for server in servers) or "the roles", "…")
     await supervisor.start(*servers)
     await schema.ensure_topics(settings)
+    await ensure_beginnings(settings)
     clickhouse = ClickHouse(data.clickhouse_url(settings))
     await clickhouse.connect()
     try:
         await schema.apply([source.name for source in settings.sources], clickhouse)
     finally:
         await clickhouse.close()
+    by_role: dict[str, list[Group]] = defaultdict(list)
+    for group in groups(settings):
+        by_role[group.role].append(group)
     extra = ["--demo"] if demo else []
     await supervisor.start(
         Program(
@@ -114,10 +120,10 @@ async def _start(
             Program(
                 role,
                 [*command, "worker", role, *arguments],
-                is_ready=partial(_has_members, settings.kafka.servers, group(role)),
+                is_ready=partial(_have_members, settings.kafka.servers, role_groups),
                 environment={"GRIDSTREAM_WORKER__METRICS_PORT": "0"},
             )
-            for role in reads(settings)
+            for role, role_groups in by_role.items()
         ),
     )
     if demo:
@@ -158,10 +164,10 @@ async def _kafka(settings: Settings, data: DataFolder, console: Console) -> Prog
         return await embedded.kafka(settings, data, show)
 
 
-async def _has_members(servers: str, consumer_group: str) -> bool:
+async def _have_members(servers: str, consumer_groups: Sequence[Group]) -> bool:
     try:
         async with Admin(servers) as admin:
-            return bool(await admin.members(consumer_group))
+            return all([await admin.members(group.name) for group in consumer_groups])
     except GridstreamError:
         return False
 

@@ -52,7 +52,8 @@ def _print_status(found: accounting.Status) -> None:
     roles.add_column("lag", justify="right")
     for role, state in found.roles.items():
         shown = state if state == "running" else f"[red]{state}[/red]"
-        roles.add_row(role, shown, f"{found.lag.get(group(role), 0):,}")
+        lag = sum(lag for name, lag in found.lag.items() if f"{name}.".startswith(f"{group(role)}."))
+        roles.add_row(role, shown, f"{lag:,}")
     console.print(roles)
 
 

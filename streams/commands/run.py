@@ -116,6 +116,9 @@ def replay(
     *,
     until: Annotated[str, typer.Option(metavar="T", help="Received before then; default: now.")] = "",
     source: Annotated[str, typer.Option(help="The source; default: the first.")] = "",
+    forward: Annotated[
+        bool, typer.Option("--forward", help="Also to Amplitude, which knows repeats for 7 days only.")
+    ] = False,
 ) -> None:
     """Normalize again what is in the raw topic. Nothing counts twice; what is missing is filled."""
     settings = Installation.of(config, data).settings
@@ -123,7 +126,7 @@ def replay(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("Raw records", total=None)
-        running = Replay(settings, chosen, moment_ms(since), moment_ms(until) if until else 0)
+        running = Replay(settings, chosen, moment_ms(since), moment_ms(until) if until else 0, forward=forward)
         report = asyncio.run(running.run(lambda p: progress.update(task, completed=p.done, total=p.total)))
     typer.echo(f"normalized {report.total:,} raw records of {chosen.name} again")
 

@@ -1,0 +1,66 @@
+"""A consumer of SendGrid's Event Webhook, to which POSTs are passed on as SendGrid sent them."""
+
+from io import BytesIO
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from connectors.errors import Retry
+from connectors.event_webhook import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from connectors.http import error_for
+from schemas.relay import Copy
+
+_CONNECT_SECONDS = 5.0
+_SHOWN = 200
+_NAMES = {"content_type": "Content-Type", "signature": SIGNATURE_HEADER, "timestamp": TIMESTAMP_HEADER}
+_AGENT = {"User-Agent": "SendGrid Event API (relayed by gridstream)"}
+"""Begins as SendGrid's own, for a consumer that looks at it."""
+
+
+class Consumer:
+    """One consumer. An asynchronous context manager: it opens a session.
+
+    Args:
+        url: that SendGrid would post to; with a user name and a password in it if need be.
+        timeout: seconds after which an answer counts as lost.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT_SECONDS))
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            timeout=self._timeout,
+            headers=_AGENT,
+            skip_auto_headers=["Content-Type"],
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session:
+            await self._session.close()
+
+    async def post(self, copy: Copy) -> None:
+        """Pass on a POST.
+
+        Raises:
+            Retry: the answer was not a 2xx, or none; redirects are not followed, as SendGrid does not.
+        """
+        assert self._session, "not open"
+        headers = {_NAMES[name]: value for name, value in copy.headers.items() if name in _NAMES}
+        try:
+            async with self._session.post(
+                self._url, data=BytesIO(copy.body), headers=headers, allow_redirects=False
+            ) as response:
+                if response.status // 100 != 2:  # noqa: PLR2004
+                    text = (await response.content.read(_SHOWN)).decode("utf-8", "replace")
+                    error = error_for(response.status, text, response.headers, "the relay's consumer")
+                    raise Retry(str(error), error.after if isinstance(error, Retry) else None)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Retry(f"the relay's consumer does not answer: {str(error) or type(error).__name__}") from error

@@ -1,0 +1,1 @@
+"""The forward role: a source's events in Amplitude."""
