@@ -167,9 +167,9 @@ class Broker:
             return {partition: offset for (_, partition), offset in (await admin.committed(self.group)).items()}
 
     @asynccontextmanager
-    async def reading(self, body: Body) -> AsyncIterator[Reader]:
+    async def reading(self, body: Body, held_bytes: int = wiring.HELD_BYTES) -> AsyncIterator[Reader]:
         reader = Reader(body)
-        app = wiring.faust_app(self.group, self.servers)
+        app = wiring.faust_app(self.group, self.servers, held_bytes=held_bytes)
         wiring.attach(app, self.topic, reader.agent)
         await app.start()
         begun = app.rebalancing_count
@@ -288,10 +288,9 @@ class TestOnARealBroker:
         assert sorted(first.seen + second.seen) == sorted(numbered(0, 29))
 
     async def test_no_more_is_fetched_than_may_be_held(self, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(wiring, "_HELD_BYTES", 1000)
         monkeypatch.setattr(wiring, "_POLL_RECORDS", 10)
         await broker.fill(*[b"x" * 100] * 100)
-        async with broker.reading(keep) as reader:
+        async with broker.reading(keep, held_bytes=1000) as reader:
             await reader.until(10)
             await broker.fill(b"more")
             assert len(reader.seen) == 10
