@@ -1,86 +1,24 @@
 """The ingress's answers: each line of the HTTP table, with a producer that does what a test wants."""
 
 import asyncio
-import base64
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from connectors.errors import Reject, Retry
 from connectors.event_webhook import Signer
-from connectors.kafka import Record
 from schemas.cohorts import CohortBatch
 from streams.ingress import intake
 from streams.ingress import server as http_server
-from streams.settings import Settings
+from tests.streams.serving import basic, serving
 
 SIGNER = Signer.generate()
 OTHER_SIGNER = Signer.generate()
-
-
-class FakeProducer:
-    """Takes what is published, unless it was told to fail or to hang."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[str, Record]] = []
-        self.failure: Exception | None = None
-        self.hanging: asyncio.Event | None = None
-        self.asked = asyncio.Event()
-
-    async def publish(self, topic: str, record: Record) -> None:
-        self.asked.set()
-        if self.hanging:
-            await self.hanging.wait()
-        if self.failure:
-            raise self.failure
-        self.records.append((topic, record))
-
-    async def ping(self) -> None:
-        if self.failure:
-            raise self.failure
-
-
-class Server:
-    """An ingress under test."""
-
-    def __init__(self, url: str, producer: FakeProducer, session: aiohttp.ClientSession) -> None:
-        self.url = url
-        self.producer = producer
-        self._session = session
-
-    async def post(self, path: str = "/sendgrid", body: Any = b"[]", **headers: str) -> tuple[int, str]:
-        async with self._session.post(self.url + path, data=body, headers=headers) as answer:
-            return answer.status, await answer.text()
-
-    async def get(self, path: str) -> tuple[int, str]:
-        async with self._session.get(self.url + path) as answer:
-            return answer.status, await answer.text()
-
-
-@asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[Server]:
-    producer = FakeProducer()
-    app = http_server.application(Settings(**settings), producer)  # type: ignore[arg-type]
-    runner = http_server._runner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    async with aiohttp.ClientSession() as session:
-        yield Server(f"http://{host}:{port}", producer, session)
-    await runner.cleanup()
-
-
-def basic(user: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-
 
 SIGNED = {"sources": [{"name": "sendgrid", "public_keys": [SIGNER.public_key]}]}
 WITH_PASSWORD = {"sources": [{"name": "sendgrid", "username": "u", "password": ["new", "old"]}]}
@@ -353,3 +291,75 @@ class TestCohortWebhook:
         async with serving(contacts=self.CONTACTS) as server:
             server.producer.failure = Retry("away")
             assert (await server.post("/amplitude/cohorts", self.BODY, **self.KNOWN))[0] == 503
+
+
+class TestSegmentApi:
+    """Endpoints like those of Segment's tracking API."""
+
+    KEYS = MappingProxyType({"write_keys": ["wk1", "wk2"]})
+    KNOWN = MappingProxyType({"Authorization": basic("wk2", "")})
+    IDENTIFY = json.dumps({"userId": "u1", "messageId": "m1", "traits": {"email": "ada@example.com"}}).encode()
+
+    async def test_every_call_is_kept_by_its_user(self) -> None:
+        async with serving(segment=self.KEYS) as server:
+            status, text = await server.post("/v1/identify", self.IDENTIFY, **self.KNOWN)
+
+        assert (status, json.loads(text)) == (200, {"success": True})
+        ((topic, record),) = server.producer.records
+        assert (topic, record.key) == ("gridstream.calls", b"u1")
+        assert json.loads(record.value)["message_id"] == "m1"
+
+    async def test_an_identify_is_also_news_of_a_contact(self) -> None:
+        async with serving(segment=self.KEYS, contacts=[{"name": "default"}]) as server:
+            await server.post("/v1/identify", self.IDENTIFY, **self.KNOWN)
+
+        (_, (topic, record)) = server.producer.records
+        batch = CohortBatch.of_line(record.value)
+        assert (topic, batch.account, batch.id) == ("gridstream.cohorts", "default", "")
+        assert [list(user) for user in batch.users] == [["u1", {"email": "ada@example.com"}]]
+
+    async def test_an_audience_is_a_cohort(self) -> None:
+        track = {"type": "track", "userId": "u1", "event": "Audience Entered", "properties": {"audience_key": "vip"}}
+        async with serving(contacts=[{"name": "default"}]) as server:
+            assert (await server.post("/v1/batch", json.dumps({"batch": [track, track]}).encode()))[0] == 200
+
+        batches = [CohortBatch.of_line(record.value) for topic, record in server.producer.records if "cohorts" in topic]
+        assert [(batch.id, batch.action) for batch in batches] == [("vip", "enter")] * 2
+
+    async def test_a_body_may_be_compressed(self) -> None:
+        async with serving(segment=self.KEYS) as server:
+            packed = gzip.compress(self.IDENTIFY)
+            assert (await server.post("/v1/identify", packed, **self.KNOWN, **{"Content-Encoding": "gzip"}))[0] == 200
+
+        assert len(server.producer.records) == 1
+
+    @pytest.mark.parametrize("body", [gzip.compress(b" " * 50_000_000), b"not packed at all"])
+    async def test_a_bomb_is_refused(self, body: bytes) -> None:
+        async with serving(segment=self.KEYS) as server:
+            status, text = await server.post("/v1/batch", body, **self.KNOWN, **{"Content-Encoding": "gzip"})
+
+        assert (status, json.loads(text)["success"]) == (400, False)
+
+    @pytest.mark.parametrize("headers", [{}, {"Authorization": basic("wk3", "")}, {"Authorization": "Bearer wk1"}])
+    async def test_without_a_write_key_it_is_refused(self, headers: dict[str, str]) -> None:
+        async with serving(segment=self.KEYS) as server:
+            status, text = await server.post("/v1/identify", self.IDENTIFY, **headers)
+
+        assert (status, json.loads(text)["success"]) == (401, False)
+        assert not server.producer.records
+
+    async def test_what_is_wrong_is_said(self) -> None:
+        async with serving() as server:
+            status, text = await server.post("/v1/track", b'{"userId": "u1"}')
+
+        assert status == 400
+        assert json.loads(text) == {"success": False, "message": "a call of type track needs event"}
+
+    async def test_there_are_no_other_endpoints(self) -> None:
+        async with serving() as server:
+            assert (await server.post("/v1/shout", self.IDENTIFY))[0] == 404
+
+    async def test_without_kafka_the_sender_is_told_to_come_again(self) -> None:
+        async with serving() as server:
+            server.producer.failure = Retry("away")
+            assert (await server.post("/v1/identify", self.IDENTIFY))[0] == 503

@@ -1,8 +1,11 @@
 """What becomes of a list: on the real engine, against a SendGrid that behaves as documented."""
 
+import time
+
 import pytest
 
 from schemas import contacts
+from schemas.cohorts import CohortBatch, contact_update
 from streams.contacts import list_sync
 from tests.fakes.faults import LOST_ANSWER, Respond
 from tests.streams.contacts.town import CrashError, Town
@@ -472,6 +475,45 @@ class TestFaults:
 
         (call,) = town.fake.called("GET", "/storage/*")
         assert "authorization" not in call.headers
+
+
+class TestContacts:
+    """News of contacts that are about no list."""
+
+    async def test_are_written_without_a_list(self, town: Town) -> None:
+        town.fake.add_field("plan")
+        await town.hear(update(town, "m1", 1, {"email": ADA, "first_name": "Ada", "plan": "free", "city": "London"}))
+        await town.hear(update(town, "m2", 2, {"email": ADA, "plan": "pro"}), update(town, "m3", 3, {"plan": "none"}))
+        await town.flush()
+
+        contact = town.fake.contact(ADA)
+        assert contact
+        assert (contact.fields["first_name"], contact.fields["city"]) == ("Ada", "London")
+        assert town.fake.custom(contact) == {"plan": "pro"}
+        assert not town.fake.lists
+        assert len(town.fake.called(*UPLOADS)) == 1
+
+    async def test_one_that_is_refused_takes_nobody_along(self, town: Town) -> None:
+        town.fake.choices.errored_emails = {BOB: "no"}
+        await town.hear(*(update(town, email, 1, {"email": email}) for email in (ADA, BOB, EVE)))
+        await town.flush()
+
+        assert {contact.email for contact in town.fake.contacts.values()} == {ADA, EVE}
+        assert [reject["email"] for reject in await town.rows("contact_rejects")] == [BOB]
+
+    async def test_leave_lists_as_they_are(self, town: Town) -> None:
+        await town.say("c1", "enter", ADA)
+        await town.flush()
+        await town.hear(update(town, "m1", 1, {"email": ADA, "first_name": "Ada"}))
+        await town.flush()
+
+        assert town.lists == {"c1": {ADA}}
+        assert (await town.members()) == {"c1": {ADA}}
+
+
+def update(town: Town, message_id: str, at: int, traits: dict[str, object]) -> CohortBatch:
+    """News of one contact."""
+    return contact_update(town.account.name, int(time.time() * 1000), at, message_id, "u1", traits)
 
 
 class TestSizes:
