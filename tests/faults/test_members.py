@@ -13,19 +13,15 @@ _FROZEN = "what it had waits 10 s for its session to end; then the other workers
 ROLES = ("normalize", "store")
 
 
-@pytest.mark.parametrize(
-    "role",
-    [
-        pytest.param(role, marks=fault(f"a second and a third worker of {role} join and leave", seen=_LATE), id=role)
-        for role in ROLES
-    ],
-)
-async def test_workers_that_join_and_leave_under_load_lose_and_repeat_nothing(rig: Rig, role: str) -> None:
+@fault("a second and a third worker of both roles join and leave", seen=_LATE)
+async def test_workers_that_join_and_leave_under_load_lose_and_repeat_nothing(rig: Rig) -> None:
     async with rig.load() as load:
-        async with rig.joined(role, 2):
-            await rig.members(role, 2)
-            async with rig.joined(role, 3):
-                await rig.members(role, 3)
+        async with rig.joined("normalize", 2), rig.joined("store", 2):
+            for role in ROLES:
+                await rig.members(role, 2)
+            async with rig.joined("normalize", 3), rig.joined("store", 3):
+                for role in ROLES:
+                    await rig.members(role, 3)
                 await load.more(100)
             await load.more(100)
         rig.recovering()
@@ -70,27 +66,21 @@ async def test_a_store_that_is_told_to_stop_finishes_its_insert(rig: Rig) -> Non
         await rig.gone("store", before)
 
 
-@pytest.mark.parametrize(
-    ("role", "point"),
-    [
-        pytest.param(
-            role,
-            point,
-            marks=fault(f"a worker of {role} freezes for longer than its session, and wakes up", seen=_FROZEN),
-            id=role,
-        )
-        for role, point in (("normalize", "before-publishing"), ("store", "before-inserting"))
-    ],
-)
-async def test_a_zombie_repeats_nothing_that_readers_see(rig: Rig, role: str, point: str) -> None:
+@fault("a worker of each role freezes for longer than its session, and wakes up", seen=_FROZEN)
+async def test_zombies_repeat_nothing_that_readers_see(rig: Rig) -> None:
     async with rig.load() as load:
-        async with rig.joined(role):
-            await rig.members(role, 2)
-            frozen = rig.pid(role)
-            rig.plan(role, f"{point}.stop")
-            await rig.members(role, 1)
+        async with rig.joined("normalize"), rig.joined("store"):
+            for role in ROLES:
+                await rig.members(role, 2)
+            frozen = [rig.pid(role) for role in ROLES]
+            rig.plan("normalize", "before-publishing.stop")
+            rig.plan("store", "before-inserting.stop")
+            for role in ROLES:
+                await rig.members(role, 1)
             await load.more(100)
-            os.kill(frozen, signal.SIGCONT)
-            await rig.members(role, 2)
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+            for role in ROLES:
+                await rig.members(role, 2)
             await load.more(100)
         rig.recovering()
