@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test faults faults-long lint format docs lock clean
+.PHONY: install demo test faults faults-long bench-objects lint format docs lock clean
 
 install: .venv/installed
 
@@ -29,6 +29,10 @@ RATE ?= 2000
 
 faults-long: install
 	FAULTS_SECONDS=$$(( $(MINUTES) * 60 )) FAULTS_RATE=$(RATE) $(BIN)/python -m pytest -s tests/faults/test_random.py
+
+# How fast all contacts of an account are pulled, and that memory does not grow with them.
+bench-objects: install
+	$(BIN)/python -m bench.objects
 
 lint: install
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from schemas.columns import Column
 from schemas.events import COMMON, EVENTS
+from schemas.objects import IS_DELETED, OBJECTS, RECEIVED_AT
 from streams.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +29,15 @@ def event_table() -> str:
 def common_columns() -> str:
     """The columns that every event table has, with their types."""
     return ", ".join(f"{_column(column)} {column.type.clickhouse}" for column in COMMON)
+
+
+def object_table() -> str:
+    """The kinds of objects and their columns."""
+    lines = ["| table | what it has | columns |", "|---|---|---|"]
+    for kind in OBJECTS:
+        columns = ", ".join(_column(column) for column in kind.columns if column not in (RECEIVED_AT, IS_DELETED))
+        lines.append(f"| `{kind.name}` | {kind.meaning} | {columns} |")
+    return "\n".join(lines)
 
 
 def _column(column: Column) -> str:
@@ -75,6 +85,7 @@ def _default(setting: FieldInfo) -> str:
 SECTIONS = {
     "README.md": {"events": event_table, "columns": common_columns},
     "docs/configuration.md": {"settings": settings_tables},
+    "docs/objects.md": {"objects": object_table},
 }
 """By file and by the name in `<!-- made of declarations: NAME -->`."""
 

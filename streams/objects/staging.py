@@ -90,8 +90,7 @@ class Staging:
         self._rows = self._table(OBJECT_TABLES[kind.name].rows)
         self._pulled = self._table(f"pulled_{kind.name}_{pull}")
         self._joined = self._table(f"joined_{kind.name}_{pull}")
-        self._held: dict[str, list[bytes]] = {self._pulled: [], self._joined: []}
-        self._bytes = dict.fromkeys(self._held, 0)
+        self._held = {self._pulled: bytearray(), self._joined: bytearray()}
         self._id_type = kind.listed[0].type.clickhouse
         names = [identifier(column.name) for column in (*kind.listed[1:], *kind.detailed, *kind.joined)]
         self._state = f"cityHash64({', '.join(names)})"
@@ -248,18 +247,14 @@ class Staging:
             await self._query(f"DROP TABLE IF EXISTS {self._table(name)} SYNC")
 
     async def _hold(self, table: str, rows: Iterable[Row]) -> None:
-        held = self._held[table]
         for row in rows:
-            line = orjson.dumps(row)
-            held.append(line)
-            self._bytes[table] += len(line)
-            if self._bytes[table] >= _INSERT_BYTES:
+            # One after the other into one buffer: what orjson returns keeps 4 KB each as long as it lives.
+            self._held[table] += orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+            if len(self._held[table]) >= _INSERT_BYTES:
                 await self._insert(table)
 
     async def _insert(self, table: str) -> None:
-        lines = b"\n".join(self._held[table])
-        self._held[table].clear()
-        self._bytes[table] = 0
+        lines, self._held[table] = bytes(self._held[table]), bytearray()
         if lines:
             await self._calls("inserting", partial(self._clickhouse.insert, table, lines))
 
