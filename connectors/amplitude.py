@@ -157,13 +157,13 @@ class Amplitude:
         raise _unusable(error_for(status, answer.decode("utf-8", "replace"), headers, "Amplitude"))
 
     async def check(self) -> None:
-        """Ask whether the key is one, without sending anything.
+        """Ask whether the key is one, with an event that Amplitude takes from nobody.
 
         Raises:
             Retry: Amplitude does not answer.
             Fatal: it is none.
         """
-        status, answer, _ = await self._post(HTTP_V2, self._head + _TAIL)
+        status, answer, _ = await self._post(HTTP_V2, self._head + b"{}" + _TAIL)
         if status == _BAD_REQUEST:
             _refuse_wrong_key(_details(answer))
 

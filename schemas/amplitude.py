@@ -131,7 +131,9 @@ class Mapper:
         row = orjson.loads(line)
         if not isinstance(row, dict):
             raise ValueError("not a JSON object")  # noqa: TRY004  the record is wrong, not a type
-        args = row.get("custom_args") or {}
+        args = row.get("custom_args", {})
+        if not isinstance(args, dict):
+            raise ValueError("custom_args is not an object")  # noqa: TRY004
         given = row.get("user_id")
         known = self._usable(given) if self._rules.user_id_key in args or given != row.get("email") else ""
         if self._rules.known_users_only and not known:
@@ -147,7 +149,7 @@ class Mapper:
             raise ValueError(f"the record has no {error.args[0]}") from error
         event: dict[str, object] = {
             "user_id": user_id,
-            "event_type": _cut(PREFIX + self._cased(self._words or row.get("event") or UNKNOWN.name)),
+            "event_type": _cut(PREFIX + self._cased(self._words or str(row.get("event") or UNKNOWN.name))),
             "time": time,
             "insert_id": event_id if len(event_id) <= LONGEST_TEXT else _digest(event_id),
             "library": LIBRARY,

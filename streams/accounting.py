@@ -12,6 +12,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin
 from schemas import topics
 from schemas.ddl import identifier
+from streams.destinations import Destination, destination
 from streams.groups import Offsets, Partition, group, groups, lags_of
 from streams.schema import wanted_topics
 from streams.settings import Settings
@@ -86,11 +87,13 @@ class Status:
 
     Attributes:
         sources: the account of each, by name.
+        destinations: where else events and POSTs go, by name.
         lag: records that a consumer group has not processed yet, by group.
         roles: `running` or `stopped`, by role.
     """
 
     sources: dict[str, SourceAccount] = field(default_factory=dict)
+    destinations: dict[str, Destination] = field(default_factory=dict)
     lag: dict[str, int] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
 
@@ -104,6 +107,7 @@ class Status:
         return {
             "balanced": self.balanced,
             "sources": {name: asdict(account) for name, account in self.sources.items()},
+            "destinations": {name: asdict(destination) for name, destination in self.destinations.items()},
             "lag": self.lag,
             "roles": self.roles,
         }
@@ -132,6 +136,13 @@ async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> S
     members = {each.name: await admin.members(each.name) for each in all_groups}
     return Status(
         sources=accounts,
+        destinations={
+            f"{each.role} {each.destination}": await destination(
+                each, committed[each.name], offsets, lags[each.name], admin, clickhouse
+            )
+            for each in all_groups
+            if each.destination
+        },
         lag={name: sum(lag.values()) for name, lag in lags.items()},
         roles={
             role: "running" if all(members[each.name] for each in all_groups if each.role == role) else "stopped"

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from connectors.amplitude import Amplitude
 from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from connectors.kafka import Admin
@@ -14,6 +15,7 @@ from streams.groups import groups
 from streams.objects import access
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
+from streams.settings import Amplitude as AmplitudeSettings
 from streams.settings import Contacts, Settings, Source
 
 
@@ -43,6 +45,9 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
         yield await _objects(source)
     for entry in settings.contacts:
         yield await _contacts(entry, settings.source(entry.source))
+    for destination in settings.amplitude:
+        if destination.is_on:
+            yield await _amplitude(destination, settings.source(destination.source))
     url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
     if await embedded.answers(url):
         yield Finding("ingress", f"ready at {url}")
@@ -62,6 +67,18 @@ async def _objects(source: Source) -> Finding:
             subject, f"lacks {', '.join(missing)}", f"what needs them is not synced: {access.lack(source, missing)}"
         )
     return Finding(subject, "may read all objects")
+
+
+async def _amplitude(entry: AmplitudeSettings, source: Source) -> Finding:
+    subject = f"amplitude {source.name}"
+    try:
+        async with Amplitude(entry.key, entry.host, entry.min_id_length) as api:
+            await api.check()
+    except GridstreamError as error:
+        return Finding(
+            subject, str(error), "its API key is in Amplitude, Settings > Projects; a project in the EU: region"
+        )
+    return Finding(subject, f"its API key works at {entry.host}")
 
 
 async def _contacts(entry: Contacts, source: Source) -> Finding:

@@ -1,6 +1,6 @@
 """Consumer groups: each role is one, or has one for each destination, reads its topics, and is so far behind."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from schemas import topics
@@ -18,12 +18,14 @@ class Group(NamedTuple):
     Attributes:
         role: whose.
         topics: that it reads.
-        destination: where what it reads goes, of a role with a group for each: a slow one holds up no other.
+        destination: where what it reads goes, of a role with a group for each: a slow one holds up no other,
+        source: and whose it is.
     """
 
     role: str
     topics: list[str]
     destination: str = ""
+    source: str = ""
 
     @property
     def name(self) -> str:
@@ -31,22 +33,19 @@ class Group(NamedTuple):
         return group(self.role, self.destination)
 
 
-def _forward(settings: Settings) -> dict[str, list[str]]:
-    found = {}
+def _forward(settings: Settings) -> Iterator[Group]:
     for entry in settings.amplitude:
         source = settings.source(entry.source).name
         if entry.is_on:
-            found[source] = [*(topics.events(source, event) for event in entry.forwarded()), topics.forward(source)]
-    return found
+            events = [topics.events(source, event) for event in entry.forwarded()]
+            yield Group("forward", [*events, topics.forward(source)], destination=source, source=source)
 
 
-def _relay(settings: Settings) -> dict[str, list[str]]:
-    found = {}
+def _relay(settings: Settings) -> Iterator[Group]:
     for entry in settings.relays:
         source = settings.source(entry.source).name
         if entry.is_on:
-            found[entry.label] = [topics.raw(source), topics.relay(source)]
-    return found
+            yield Group("relay", [topics.raw(source), topics.relay(source)], destination=entry.label, source=source)
 
 
 _READS: Mapping[str, Callable[[Settings], list[str]]] = {
@@ -58,8 +57,8 @@ _READS: Mapping[str, Callable[[Settings], list[str]]] = {
     "contacts": lambda settings: [topics.COHORTS] if settings.contacts else [],
     "objects": lambda settings: [topics.OBJECTS] if settings.with_api_key else [],
 }
-_READS_FOR_EACH: Mapping[str, Callable[[Settings], dict[str, list[str]]]] = {"forward": _forward, "relay": _relay}
-"""Of roles with a group for each destination: the topics by destination."""
+_GROUPS: Mapping[str, Callable[[Settings], Iterator[Group]]] = {"forward": _forward, "relay": _relay}
+"""Of roles with a group for each destination."""
 
 UNCONFIGURED: Mapping[str, str] = {
     "contacts": "[[contacts]] is not configured",
@@ -69,19 +68,14 @@ UNCONFIGURED: Mapping[str, str] = {
 }
 """Why a role has nothing to do."""
 
-ROLES = (*_READS, *_READS_FOR_EACH)
+ROLES = (*_READS, *_GROUPS)
 """What a worker can be."""
 
 
 def groups(settings: Settings) -> list[Group]:
     """All consumer groups; a role that has nothing to do with these settings has none."""
     of_roles = [Group(role, names) for role, of in _READS.items() if (names := of(settings))]
-    of_destinations = [
-        Group(role, names, destination)
-        for role, of in _READS_FOR_EACH.items()
-        for destination, names in of(settings).items()
-    ]
-    return of_roles + of_destinations
+    return of_roles + [each for of in _GROUPS.values() for each in of(settings)]
 
 
 def group(role: str, destination: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import faust
 
-from connectors.amplitude import HOSTS, Amplitude
+from connectors.amplitude import Amplitude
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Producer
 from connectors.relay import Consumer
@@ -99,8 +99,7 @@ async def _forward(settings: Settings, _: DataFolder, stack: AsyncExitStack, gro
     producer = await _producer(settings, stack)
     source = settings.source(group.destination)
     entry = next(entry for entry in settings.amplitude if settings.source(entry.source) == source)
-    url = entry.url or HOSTS[entry.region]
-    amplitude = await stack.enter_async_context(Amplitude(entry.api_key.get_secret_value(), url, entry.min_id_length))
+    amplitude = await stack.enter_async_context(Amplitude(entry.key, entry.host, entry.min_id_length))
     aside = Aside(source.name, "forward", topics.forward(source.name), producer)
     delivery = await stack.enter_async_context(Delivery(f"amplitude.{source.name}", amplitude, aside, entry.max_events))
     return Work(wiring.forward_agents(source, entry, delivery, aside), lambda _: delivery.failure())

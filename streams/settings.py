@@ -35,6 +35,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from connectors.amplitude import HOSTS
 from connectors.errors import Fatal
 from connectors.event_webhook import public_key
 from schemas.amplitude import Casing, CustomArgs
@@ -274,9 +275,19 @@ class Amplitude(_Section):
         return names
 
     @property
+    def key(self) -> str:
+        """Its API key."""
+        return self.api_key.get_secret_value().strip()
+
+    @property
+    def host(self) -> str:
+        """The URL of the host that events go to."""
+        return self.url or HOSTS[self.region]
+
+    @property
     def is_on(self) -> bool:
         """Whether anything is forwarded."""
-        return bool(self.api_key.get_secret_value())
+        return bool(self.key)
 
     def forwarded(self) -> list[EventType]:
         """The event types that go along."""

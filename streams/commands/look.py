@@ -55,6 +55,20 @@ def _print_status(found: accounting.Status) -> None:
         lag = sum(lag for name, lag in found.lag.items() if f"{name}.".startswith(f"{group(role)}."))
         roles.add_row(role, shown, f"{lag:,}")
     console.print(roles)
+    if found.destinations:
+        console.print(_destinations(found))
+
+
+def _destinations(found: accounting.Status) -> Table:
+    table = Table("destination", box=SIMPLE_HEAD)
+    for column in ("delayed", "oldest waits for", "refused"):
+        table.add_column(column, justify="right")
+    table.add_column("why")
+    for name, each in found.destinations.items():
+        reasons = "; ".join(f"{count:,} × {harmless(reason)}" for reason, count in each.refused.items())
+        waits = f"{each.oldest_waiting_seconds:,.0f} s" if each.delayed else ""
+        table.add_row(name, f"{each.delayed:,}", waits, f"{sum(each.refused.values()):,}", reasons)
+    return table
 
 
 def _verdict(account: accounting.SourceAccount) -> str:

@@ -70,6 +70,7 @@ class Lane:
         self._apart: dict[str, deque[Item]] = {}
         self._due: list[tuple[float, str]] = []
         self._spent: dict[str, float] = {}
+        self._lumps: dict[str, int] = {}
         self.held = 0
 
     def put(self, items: Iterable[Item], now: float) -> None:
@@ -79,7 +80,7 @@ class Lane:
         self._ready.extend(items)
 
     def hold(self, items: Iterable[Item], until: float) -> None:
-        """Events come back: Amplitude has their ids wait."""
+        """Events come back: Amplitude has their ids wait, of which then half as many go at once."""
         by_id: dict[str, list[Item]] = {}
         for item in items:
             by_id.setdefault(item.event.user_id, []).append(item)
@@ -87,6 +88,7 @@ class Lane:
             free = until + _BURST_SECONDS
             self._set_apart(user_id, free).extendleft(reversed(some))
             self._spent[user_id] = free  # also of one that is apart already and was to go before
+            self._lumps[user_id] = max(1, len(some) // 2)
             self.held += len(some)
 
     def next_at(self) -> float | None:
@@ -118,16 +120,19 @@ class Lane:
         while self._due and self._due[0][0] <= now:
             user_id = self._due[0][1]
             waiting = self._apart[user_id]
-            while waiting and not batch.is_full_for(waiting[0]) and self._may(user_id, now):
+            lump = self._lumps.get(user_id, self._most)
+            while waiting and lump and not batch.is_full_for(waiting[0]) and self._may(user_id, now):
                 batch.add(waiting.popleft())
                 self.held -= 1
-            if waiting and batch.is_full_for(waiting[0]):
+                lump -= 1
+            if waiting and lump and batch.is_full_for(waiting[0]):
                 return
             heappop(self._due)
             if waiting:
-                heappush(self._due, (self._spent[user_id], user_id))
+                heappush(self._due, (max(self._spent[user_id], now + _BURST_SECONDS), user_id))
             else:
                 del self._apart[user_id]
+                self._lumps.pop(user_id, None)
 
     def _set_apart(self, user_id: str, until: float) -> deque[Item]:
         if user_id not in self._apart:

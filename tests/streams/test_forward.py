@@ -5,6 +5,7 @@ import json
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from pathlib import Path
+from typing import Any
 
 from connectors.event_webhook import Signer
 from connectors.kafka import Admin
@@ -42,6 +43,13 @@ async def start(pipeline: Pipeline, role: str, *destinations: str) -> None:
         await eventually(reads)
 
 
+async def status(pipeline: Pipeline) -> list[Any]:
+    """What `gridstream status` says of the destinations."""
+    code, output, errors = await pipeline.command("status", "--json")
+    assert code == 0, errors
+    return list(json.loads(output)["destinations"].values())
+
+
 async def test_events_reach_amplitude_and_what_it_refuses_can_be_replayed(
     servers: Settings, data: DataFolder, source: str, tmp_path: Path
 ) -> None:
@@ -69,6 +77,9 @@ async def test_events_reach_amplitude_and_what_it_refuses_can_be_replayed(
             assert (letter["step"], letter["topic"]) == ("forward", topics.forward(source))
             assert letter["reason"] == "Amplitude answered 403: Forbidden"
 
+            (destination,) = await status(pipeline)
+            assert (destination["delayed"], destination["refused"]) == (0, {letter["reason"]: 1})
+
             amplitude.poison = set()
             code, output, _ = await pipeline.command("dead-letters", "replay", "--step", "forward")
             assert (code, output) == (0, "1 succeeded, 0 failed again\n")
@@ -87,7 +98,7 @@ async def test_relays_get_what_sendgrid_signed_and_hold_up_nobody(
     signer = Signer.generate()
     async with FakeConsumer(signer.public_key) as well, FakeConsumer(signer.public_key) as ill:
         ill.fail("POST", "/*", Hang(), times=4)
-        ill.fail("POST", "/*", Respond(500), times=4)
+        failing = ill.fail("POST", "/*", Respond(500), times=None)
         relays = [
             {"source": source, "name": "well", "url": f"{well.url}/events?a=b"},
             {"source": source, "name": "ill", "url": f"{ill.url}/", "timeout_seconds": 1},
@@ -108,4 +119,8 @@ async def test_relays_get_what_sendgrid_signed_and_hold_up_nobody(
             (call, *_) = well.calls
             assert call.target == "/events?a=b"
             assert call.headers["content-type"] == "application/json;charset=utf-8"
+            ill_one = (await status(pipeline))[1]
+            assert ill_one["delayed"] > 0
+            assert ill_one["oldest_waiting_seconds"] > 0
+            failing.stop()
             await eventually(lambda: set(ill.bodies) == set(bodies))

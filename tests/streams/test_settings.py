@@ -91,6 +91,16 @@ def test_secrets_do_not_show() -> None:
         ("[ingress]\nmax_body_bytes = 100000000", "ingress.max_body_bytes: found 100000000, expected less than"),
         ('[clickhouse]\nurl = "host:8123"', "clickhouse.url: found a value that is not shown, expected http(s)://"),
         ("[ingress", "gridstream.toml is not TOML"),
+        ('[[amplitude]]\nregion = "uk"', "amplitude[0].region: found 'uk', expected 'us' or 'eu'"),
+        (
+            '[[amplitude]]\nevents = ["opened"]',
+            "amplitude[0].events: found a value that is not shown, expected wire names, and opened is none",
+        ),
+        ('[[amplitude]]\nsource = "x"', "amplitude.source: found 'x', expected one of sendgrid"),
+        ("[[amplitude]]\n[[amplitude]]", "amplitude: two have the same name (sendgrid, sendgrid)"),
+        ('[[amplitude]]\ncustom_args = "flat"', "expected allowed_args beside custom_args"),
+        ('[[relays]]\nurl = "host"', "relays[0].url: found a value that is not shown, expected http(s)://"),
+        ('[[relays]]\nurl = "http://h"\n[[relays]]\nurl = "http://h"', "relays: two have the same name"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_was_found_and_what_is_expected(text: str, message: str) -> None:
