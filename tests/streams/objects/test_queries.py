@@ -47,6 +47,9 @@ async def people(world: World) -> None:
     await world.events("bounce", "eve@example.org", "stranger@example.com", at=now - _DAY, **bounce)
     await world.events("bounce", "eve@example.org", at=now - _DAY + 1, **bounce)
     await world.events("bounce", "ada@example.com", at=now - _DAY, type="blocked")
+    await world.calls("Order Placed", "ada@example.com", at=now - _DAY + 3600)
+    await world.calls("Order Placed", "bob@example.com", at=now - _DAY + 3600)
+    await world.calls("Signed In", "ada@example.com", "eve@example.org", at=now - _DAY + 7200)
 
 
 EXPECTED: dict[str, Any] = {
@@ -71,6 +74,10 @@ EXPECTED: dict[str, Any] = {
     "Suppressed, and still on a list": [
         {"list": "News", "why": "bounces", "people": 1, "share": 0.333},
         {"list": "News", "why": "unsubscribes", "people": 1, "share": 0.333},
+    ],
+    "What people did after a click": [
+        {"event": "Order Placed", "people": 1, "times": 1},
+        {"event": "Signed In", "people": 1, "times": 1},
     ],
     "Is it up to date?": lambda rows: (
         sorted(row["object"] for row in rows) == sorted(NAMES) and not any(row["error"] for row in rows)

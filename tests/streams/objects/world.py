@@ -14,7 +14,7 @@ from connectors.sendgrid_objects import SendGridObjects
 from schemas.columns import time_text
 from schemas.ddl import identifier
 from schemas.objects import OBJECTS
-from schemas.tables import EVENT_TABLES
+from schemas.tables import CALLS, EVENT_TABLES
 from streams.objects.calls import Calls
 from streams.objects.sync import ObjectSync, Outcome
 from streams.settings import Source
@@ -74,8 +74,23 @@ class World:
         """
         table = f"{identifier(self.database)}.{identifier(EVENT_TABLES[name].rows)}"
         common = {"event": name, "timestamp": time_text(int(at * 1000))} | columns
-        lines = (orjson.dumps({"event_id": f"{name}{at}{email}", "email": email} | common) for email in emails)
+        lines = (
+            orjson.dumps({"event_id": f"{name}{at}{email}", "email": email, "user_id": email} | common)
+            for email in emails
+        )
         await self.clickhouse.insert(table, b"\n".join(lines))
+
+    async def calls(self, event: str, *user_ids: str, at: float) -> None:
+        """Track calls of a Segment client come in.
+
+        Args:
+            event: what they say.
+            user_ids: whose; a call each.
+            at: when, in seconds since 1970.
+        """
+        call = {"type": "track", "event": event, "timestamp": time_text(int(at * 1000))}
+        lines = (orjson.dumps(call | {"message_id": f"{event}{user_id}", "user_id": user_id}) for user_id in user_ids)
+        await self.clickhouse.insert(f"{identifier(self.database)}.{identifier(CALLS.rows)}", b"\n".join(lines))
 
 
 @asynccontextmanager
