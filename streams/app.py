@@ -94,19 +94,18 @@ def calls_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> 
 
 
 def contacts_agents(
-    accounts: Mapping[str, Account], source: str, producer: Producer, partitions: int
+    accounts: Mapping[str, Account], aside: Aside, partitions: int
 ) -> tuple[dict[str, Agent], Callable[[faust.App], Coroutine[Any, Any, None]]]:
     """The contacts role's agents, by topic, and what syncs the lists beside them.
 
     Args:
         accounts: by name.
-        source: whose dead letters take what is for none of them.
-        producer: started.
+        aside: takes what is for none of them.
         partitions: of the topic of cohorts.
     """
     flusher = Flusher(accounts)
     rules = {name: (account.rules, account.memberships) for name, account in accounts.items()}
-    gather = Gather(rules, source, producer, flusher.notice)
+    gather = Gather(rules, aside, flusher.notice)
 
     def sync(app: faust.App) -> Coroutine[Any, Any, None]:
         return flusher.run(lambda key: (topics.COHORTS, partition_of(key, partitions)) in assigned(app))

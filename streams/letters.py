@@ -11,6 +11,7 @@ import orjson
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Headers, Producer, Record
 from schemas import topics
+from schemas.cohorts import CohortBatch
 from schemas.ddl import identifier
 from schemas.dead_letters import COLUMNS, HEADER, DeadLetter, State, Step
 
@@ -75,6 +76,8 @@ async def replay(producer: Producer, letters: Iterable[DeadLetter]) -> None:
         if letter.step == "normalize":
             headers += [("received_at", str(letter.received_at).encode()), ("verified", b"replay")]
             key = None
+        elif letter.step == "contacts":
+            key = _list_key(letter.payload)
         else:
             key = _user_id(letter.payload)
         await producer.publish(letter.topic, Record(key, letter.payload, headers))
@@ -110,6 +113,13 @@ async def outcome(clickhouse: ClickHouse, letters: Sequence[DeadLetter], seconds
         if changed.total() == len(before) or time.monotonic() > deadline:
             return changed
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _list_key(line: bytes) -> bytes | None:
+    try:
+        return CohortBatch.of_line(line).key
+    except ValueError:
+        return None
 
 
 def _user_id(line: bytes) -> bytes | None:

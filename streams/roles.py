@@ -79,7 +79,8 @@ async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack,
         source = settings.source(entry.source)
         api = await stack.enter_async_context(SendGrid(entry.key(source), source.api_url))
         accounts[entry.name] = Account(entry, api, Memberships(clickhouse, source.name, entry.name))
-    agents, beside = wiring.contacts_agents(accounts, settings.source().name, producer, partitions)
+    aside = Aside(settings.source().name, "contacts", topics.COHORTS, producer)
+    agents, beside = wiring.contacts_agents(accounts, aside, partitions)
     return Work(agents, beside, _CONTACTS_BYTES)
 
 

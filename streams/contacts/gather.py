@@ -2,22 +2,14 @@
 
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import structlog
-
-from connectors.kafka import Producer, Record
-from schemas import topics
 from schemas.cohorts import CohortBatch
 from schemas.contacts import InvalidAddressError, Person, Rules, address, given_address
-from schemas.dead_letters import DeadLetter, letter_id, replayed
 from streams import failpoints
-from streams.contacts.memberships import Memberships, Wish, now
-from streams.delivery import persistently
+from streams.aside import Aside
+from streams.contacts.memberships import Memberships, Wish
 from streams.transport import Chunk
-
-log = structlog.get_logger()
 
 _MOST_WISHES = 5000
 """That are held in memory: a record holds some thousand people."""
@@ -37,21 +29,18 @@ class Gather:
 
     Args:
         accounts: what each takes from people, and where its wishes go, by name.
-        source: whose dead letters take what is for none of these.
-        producer: started; takes dead letters.
+        aside: takes what is for none of these.
         noticed: told the account and the cohort of whatever has come.
     """
 
     def __init__(
         self,
         accounts: Mapping[str, tuple[Rules, Memberships]],
-        source: str,
-        producer: Producer,
+        aside: Aside,
         noticed: Callable[[str, str], None],
     ) -> None:
         self._accounts = accounts
-        self._source = source
-        self._producer = producer
+        self._aside = aside
         self._noticed = noticed
         self._gathered: dict[str, _Gathered] = {}
 
@@ -69,15 +58,14 @@ class Gather:
         try:
             batch = CohortBatch.of_line(record.value)
         except ValueError as error:
-            await self._put_aside(record, str(error))
+            await self._aside.put(record, record.value or b"", str(error), record.timestamp)
             return
         if batch.account not in self._accounts:
             reason = f"there is no [[contacts]] entry {batch.account}; configure it, then replay this"
-            await self._put_aside(record, reason)
+            await self._aside.put(record, record.value, reason, record.timestamp)
             return
         await self.add(batch)
-        if letter := replayed(record.headers, record.value):
-            await self._publish(letter.now("replayed", now()))
+        await self._aside.succeeded(record)
 
     async def add(self, batch: CohortBatch) -> None:
         """Take what one batch says; some of it may be written now, all of it is by `write`."""
@@ -108,25 +96,3 @@ class Gather:
             for batch, _ in gathered.batches:
                 self._noticed(account, batch.id)
         self._gathered.clear()
-
-    async def _put_aside(self, record: Any, reason: str) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
-        log.warning("a record of cohorts cannot be read", offset=record.offset, reason=reason)
-        if letter := replayed(record.headers, record.value):
-            await self._publish(letter.failed_again(reason, now()))
-            return
-        await self._publish(
-            DeadLetter(
-                id=letter_id("contacts", record.partition, record.offset, record.timestamp),
-                source=self._source,
-                step="contacts",
-                reason=reason,
-                received_at=record.timestamp,
-                payload=record.value or b"",
-                topic=record.topic,
-            )
-        )
-
-    async def _publish(self, letter: DeadLetter) -> None:
-        record = Record(letter.id.encode(), letter.line())
-        publish = partial(self._producer.publish, topics.dead_letters(self._source), record)
-        await persistently("publishing a dead letter", publish)

@@ -82,7 +82,8 @@ class Town:
 
     async def hear(self, *batches: CohortBatch) -> None:
         """Batches come out of Kafka."""
-        gather = Gather({self.account.name: (self.account.rules, self.account.memberships)}, "", None, self._notice)  # type: ignore[arg-type]
+        accounts = {self.account.name: (self.account.rules, self.account.memberships)}
+        gather = Gather(accounts, None, self._notice)  # type: ignore[arg-type]  # nothing is put aside here
         for batch in batches:
             await gather.add(batch)
         await gather.write()
