@@ -266,3 +266,26 @@ async def test_the_first_question_of_clickhouse_go(ask: Ask) -> None:
     assert flagged.body[:10] == b"\x01\x00\x02\xff\xff\xff\xff\x00\x04\x01"
     assert b"\x0arevision()\x06UInt32\0\0\0\0" in plain.body
     assert b"\x0arevision()\x06UInt32\0\0\0\0\0" in flagged.body
+
+
+async def test_rows_that_were_read_well_and_cannot_be_written_are_an_error(tell: Ask) -> None:
+    await tell("CREATE TABLE small (n UInt64, CONSTRAINT is_small CHECK n < 5) ENGINE = MergeTree ORDER BY n")
+    refused = await tell(b'{"n":9}', query="INSERT INTO small FORMAT JSONEachRow")
+    taken = await tell(b'{"n":4}', query="INSERT INTO small FORMAT JSONEachRow")
+
+    assert refused.status == 500
+    assert refused.headers["X-ClickHouse-Exception-Code"] == "469"
+    assert b"VIOLATED_CONSTRAINT" in refused.body
+    assert taken.status == 200
+    assert (await tell("SELECT n FROM small")).body == b"4\n"
+
+
+async def test_too_many_parts_are_an_error(tell: Ask) -> None:
+    settings = "parts_to_throw_insert = 1, parts_to_delay_insert = 1, max_delay_to_insert = 1"
+    await tell(f"CREATE TABLE full (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS {settings}")
+    await tell("SYSTEM STOP MERGES full")
+    replies = [await tell(b'{"n":1}', query="INSERT INTO full FORMAT JSONEachRow") for _ in range(2)]
+
+    assert [reply.status for reply in replies] == [200, 500]
+    assert b"TOO_MANY_PARTS" in replies[1].body
+    assert (await tell("SELECT count() FROM full")).body == b"1\n"

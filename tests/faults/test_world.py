@@ -122,3 +122,25 @@ async def test_a_full_disk_is_waited_for(small_disk: Path, tmp_path: Path, recor
                 filler.unlink()
                 rig.recovering()
                 await load.more(100)
+
+
+@fault("the disk of ClickHouse alone is full", seen="posts are answered 200; rows are late until there is space")
+async def test_inserts_into_a_full_disk_are_repeated(
+    small_disk: Path, servers: Settings, mortals: Servers, tmp_path: Path, record: Recorder
+) -> None:
+    data = DataFolder(small_disk / "data")
+    data.prepare()
+    engine = Settings(clickhouse={"embedded_port": embedded.free_port()})
+    async with Supervisor() as supervisor:
+        await supervisor.start(embedded.engine(engine, data))
+        url = data.clickhouse_url(engine)
+        used = Settings(kafka={"bootstrap_servers": servers.kafka.servers}, clickhouse={"url": url})
+        async with running(used, data, "cramped", tmp_path) as pipeline:
+            rig = Rig(pipeline, supervisor, mortals.proxy, record)
+            async with rig.load() as load:
+                await load.more(100)
+                filler = fill(small_disk)
+                await rig.says("store", "NOT_ENOUGH_SPACE", 3)
+                await load.more(100)
+                filler.unlink()
+                rig.recovering()

@@ -2,15 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from connectors.embedded.engine.errors import QueryError
+from connectors.embedded.engine.errors import CLIENT_ERRORS, QueryError
 
 _SETTING_NAME = re.compile(r"\w+(\.\w+)*")
 _OUR_QUESTION = re.compile(r": In scope SELECT .*(?=\. \()", re.DOTALL)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "'": "\\'"})
+_SERVER_ERRORS = (
+    "SELECT code, name, value, last_error_message FROM system.errors "
+    f"WHERE NOT remote AND code NOT IN ({', '.join(map(str, sorted(CLIENT_ERRORS)))})"
+)
 _READ_ONLY, _CONTROL = 0, 3  # of chDB's query classes
 
 
@@ -55,10 +59,16 @@ class Verdict(NamedTuple):
 
 
 class Insert:
-    """An INSERT in progress. Rows count only after `finish`."""
+    """An INSERT in progress. Rows count only after `finish`.
 
-    def __init__(self, stream: Any) -> None:  # noqa: ANN401
+    Args:
+        stream: chDB's.
+        failures: since the INSERT began.
+    """
+
+    def __init__(self, stream: Any, failures: Callable[[], Iterable[QueryError]]) -> None:  # noqa: ANN401
         self._stream = stream
+        self._failures = failures
 
     def append(self, data: bytes) -> None:
         """Hand over the next bytes; waits while the engine is busy with those before.
@@ -76,10 +86,13 @@ class Insert:
         """End the data; what was handed over is stored when this returns.
 
         Raises:
-            QueryError: Nothing is stored, or, of data larger than a block (a million rows), the blocks before.
+            QueryError: Nothing is stored, or, of data larger than a block (a million rows), the blocks before. Where
+                another statement failed at the same time for a reason of the server's, all may be stored.
         """
         with _engine_errors():
             done = self._stream.finish()
+        for failure in self._failures():
+            raise failure
         return Outcome(done.rows_written, done.bytes_written, done.rows_written, done.bytes_written, 0, done.elapsed)
 
     def cancel(self) -> None:
@@ -123,8 +136,24 @@ class Connection:
         Raises:
             QueryError: As ClickHouse says it.
         """
+        before = {code: count for code, count, _ in self._server_errors()}
+
+        def failures() -> Iterator[QueryError]:
+            for code, count, text in self._server_errors():
+                if count > before.get(code, 0):
+                    yield QueryError.from_engine(text)
+
         with _engine_errors():
-            return Insert(self._raw.send_insert(head, input_format))
+            return Insert(self._raw.send_insert(head, input_format), failures)
+
+    def _server_errors(self) -> Iterator[tuple[int, int, str]]:
+        """Errors that are no client's fault, since the engine began: code, how often, and the last one's text.
+
+        chDB 4.4 ends a streamed INSERT with success when its rows were read well and could not be written: no space,
+        too many parts, a constraint. The engine counts these errors nevertheless.
+        """
+        for code, name, count, message in self.rows(_SERVER_ERRORS):
+            yield int(code), int(count), f"Code: {code}. DB::Exception: {message}. ({name})"
 
     def set(self, values: Mapping[str, str]) -> None:
         """SET settings, and parameters by the name `param_x`.

@@ -20,6 +20,9 @@ _STATUS = {
     **dict.fromkeys((76, 209, 439), 503),  # CANNOT_OPEN_FILE, SOCKET_TIMEOUT, CANNOT_SCHEDULE_TASK
 }
 
+CLIENT_ERRORS = frozenset({*_STATUS, 394}) - {76, 209, 439}
+"""Codes of what is wrong with a statement or its sender: all with a status of their own but 503; and 394, cancelled."""
+
 
 class QueryError(Exception):
     """What ClickHouse answers instead of a result.
