@@ -20,7 +20,6 @@ from schemas.objects import (
     Item,
     ObjectType,
     Row,
-    joined_row,
     suppression,
     template,
 )
@@ -115,7 +114,7 @@ class Puller:
         async for items in self.pages("campaign_stats"):
             # Of a test there are also rows for each of its variations.
             totals = (item for item in items if item.get("ab_phase") in (None, "all"))
-            await staging.join(joined_row(CAMPAIGNS, item) for item in totals)
+            await staging.join(CAMPAIGNS.joined_row(item) for item in totals)
 
     async def _suppressions(self, staging: Staging) -> None:
         count = 0

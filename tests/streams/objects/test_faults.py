@@ -148,7 +148,7 @@ async def test_slices_of_any_size_publish_the_same(world: World, monkeypatch: py
     await world.sync("recipients")
     world.fake._book.delete([each.id for each in people[:7]])
     for contact in people[7:10]:
-        world.fake._book.write([replace(contact, fields=contact.fields | {"first_name": "new"})])
+        world.fake._book.write([replace(contact, fields={**contact.fields, "first_name": "new"})])
     world.fake.add_contact("more@example.com", first_name="old")
     outcome = (await world.sync("recipients"))["recipients"]
 
