@@ -3,7 +3,7 @@
 Source: SendGrid's OpenAPI descriptions, and what others have seen where these are silent.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from connectors.errors import Fatal, Reject
+from connectors.errors import Fatal, Reject, Retry
 from connectors.http import ForbiddenError, NotFoundError
 from connectors.sendgrid import SendGrid, following_page
 
@@ -100,10 +100,12 @@ class SendGridObjects(SendGrid):
             objects: lists, segments, campaigns, campaign_stats, templates or unsubscribe_groups.
             following: of the page before; empty: the first page.
         """
-        answer: Any = await self._call("GET", following or _FIRST_PAGES[objects])
+        path = following or _FIRST_PAGES[objects]
+        answer: Any = await self._call("GET", path)
         if isinstance(answer, list):
-            return Page(_objects(answer), "")
-        return Page(_objects(answer.get("result") or answer.get("results") or []), following_page(answer))
+            return Page(_objects(answer, path), "")
+        found = next((answer[key] for key in ("result", "results") if key in answer), answer)
+        return Page(_objects(found, path), following_page(answer))
 
     async def single(self, objects: str, object_id: str) -> Item | None:
         """One object with its details; None where there is none of this id.
@@ -126,8 +128,8 @@ class SendGridObjects(SendGrid):
             offset: so many are left out.
         """
         path = f"/v3/suppression/{type_}" if type_ else "/v3/asm/suppressions"
-        answer: Any = await self._call("GET", f"{path}?end_time={until}&limit={SUPPRESSIONS_PAGE}&offset={offset}")
-        return _objects(answer or [])
+        query = f"end_time={until}&limit={SUPPRESSIONS_PAGE}&offset={offset}"
+        return _objects(await self._call("GET", f"{path}?{query}"), path)
 
     async def start_export(self, list_id: str = "", segment_id: str = "") -> str:
         """Ask for an export of contacts; returns its id.
@@ -174,7 +176,12 @@ class SendGridObjects(SendGrid):
             raise ForbiddenHereError(str(error), _scope(path)) from error
 
 
-def _objects(found: Iterable[object]) -> list[Item]:
+def _objects(found: object, path: str) -> list[Item]:
+    """What an answer lists. One that lists nothing is not taken for one that lists no objects: these would be gone."""
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise Retry(f"SendGrid's answer to GET {path.partition('?')[0]} has no list of objects")
     return [each for each in found if isinstance(each, dict)]
 
 

@@ -4,9 +4,10 @@ Tables, DDL, rows, the documentation's table and the tests' parameters are deriv
 Source: SendGrid's OpenAPI descriptions, and what others have seen where these are silent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.columns import (
     ARGS,
@@ -20,6 +21,7 @@ from schemas.columns import (
     TEXTS,
     TIME,
     Column,
+    ColumnType,
     LostDigitsError,
     UncertainError,
     text,
@@ -34,6 +36,52 @@ RECEIVED_AT = Column("received_at", TIME, computed=True)
 """When this state of the object was first seen. A sync that finds it unchanged leaves it."""
 IS_DELETED = Column("is_deleted", FLAG, computed=True)
 """Whether it is gone in SendGrid; its row stays as it was last."""
+
+
+class _Cell(NamedTuple):
+    """Where a key's value goes.
+
+    Attributes:
+        column: its name.
+        type: of the column.
+        path: into the value.
+        is_substitute: whether it only counts where a better key has nothing.
+    """
+
+    column: str
+    type: ColumnType
+    path: tuple[str, ...]
+    is_substitute: bool
+
+
+_Shape = Mapping[str, Sequence[_Cell]]
+"""The cells of each key."""
+
+
+def _shape(columns: Iterable[Column]) -> _Shape:
+    shape: dict[str, list[_Cell]] = {}
+    for column in columns:
+        for number, raw_key in enumerate(column.raw_keys):
+            key, *path = raw_key.split(".")
+            shape.setdefault(key, []).append(_Cell(column.name, column.type, tuple(path), number > 0))
+    return shape
+
+
+def _cells(item: Item, shape: _Shape) -> Row:
+    row: Row = {}
+    for key, whole in item.items():
+        for column, type_, path, is_substitute in shape.get(key, ()):
+            value = whole
+            for step in path:
+                value = value.get(step) if isinstance(value, Mapping) else None
+            if value is None or (is_substitute and column in row):
+                continue
+            if type(value) is type_.exact:
+                row[column] = value
+            elif value != "":
+                with suppress(UncertainError, LostDigitsError, TypeError, OverflowError, ValueError):
+                    row[column] = type_.convert(value)
+    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +105,12 @@ class ObjectType:
     joined: tuple[Column, ...] = field(default=(), repr=False)
     content_marks: tuple[str, ...] = ()
     activities: Mapping[str, str] = field(default_factory=dict)
+    _own: "_Shape" = field(init=False, repr=False, compare=False)
+    _joined: "_Shape" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_own", _shape((*self.listed, *self.detailed)))
+        object.__setattr__(self, "_joined", _shape((self.listed[0], *self.joined)))
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -71,10 +125,14 @@ class ObjectType:
         Raises:
             ValueError: the item has no identity, so it cannot be kept.
         """
-        row = _cells(item, self.listed) | _cells(item, self.detailed)
+        row = _cells(item, self._own)
         if row.get(self.listed[0].name, "") == "":
             raise ValueError(f"one of the {self.name} has no {self.listed[0].raw_keys[0]}")
         return row
+
+    def joined_row(self, item: Item) -> Row:
+        """The row of what is joined to an object, by its identity."""
+        return _cells(item, self._joined)
 
 
 LISTS = ObjectType(
@@ -307,37 +365,3 @@ def _as_text(value: object) -> str:
         return text(value)
     except LostDigitsError:
         return repr(value)
-
-
-def _cells(item: Item, columns: Iterable[Column]) -> Row:
-    row: Row = {}
-    for column in columns:
-        for key in column.raw_keys:
-            value = item.get(key) if "." not in key else _nested(item, key)
-            if value is None:
-                continue
-            if type(value) is column.type.exact:
-                row[column.name] = value
-            elif value != "" or column.type.exact is str:
-                _convert(row, column, value)
-            break
-    return row
-
-
-def _nested(item: Item, key: str) -> object:
-    value: object = item
-    for step in key.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return value
-
-
-def _convert(row: Row, column: Column, value: object) -> None:
-    try:
-        row[column.name] = column.type.convert(value)
-    except (UncertainError, LostDigitsError, TypeError, OverflowError, ValueError):
-        return
-
-
-def joined_row(kind: ObjectType, item: Item) -> Row:
-    """The row of what is joined to an object, by its identity."""
-    return _cells(item, (kind.listed[0], *kind.joined))

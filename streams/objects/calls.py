@@ -17,6 +17,10 @@ class LostError(Exception):
     """The sync is another worker's now."""
 
 
+class IncompleteError(Fatal):
+    """What was pulled may be published, but what is not among it need not be gone."""
+
+
 class Calls:
     """Makes the calls of a sync.
 

@@ -14,8 +14,8 @@ from connectors.errors import Fatal, Reject, Retry
 from connectors.http import NotFoundError
 from connectors.sendgrid_objects import DeadLinkError, Export, SendGridObjects
 from schemas.export_files import BadFileError, ExportFile, Record
-from schemas.objects import RECIPIENTS, contact, contact_id
-from streams.objects.calls import Calls
+from schemas.objects import RECIPIENTS, SEGMENTS, contact, contact_id
+from streams.objects.calls import Calls, IncompleteError
 from streams.objects.staging import Staging
 
 _AT_ONCE = 2
@@ -61,6 +61,7 @@ class ContactExports:
         self._on_progress = on_progress
         self._names: dict[str, str] = {}
         self._counts: dict[str, int] = {}
+        self._expected = 0
 
     async def run(self, lists: Sequence[str], segments: Sequence[str]) -> None:
         """Pull everything.
@@ -81,20 +82,34 @@ class ContactExports:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+        if (count := sum(self._counts.values())) < self._expected:
+            raise IncompleteError(
+                f"SendGrid counted {self._expected} contacts, its files have {count}: none was marked as deleted"
+            )
 
     async def _work(self, wanted: Iterable[_Wanted]) -> None:
         for each in wanted:
             try:
                 await self._pull(each)
             except NotFoundError:
-                if each == _Wanted():
+                if not await self._is_gone(each):
                     raise
-                # The list or segment has been deleted: nobody is in it.
+                # Nobody is in it.
+
+    async def _is_gone(self, wanted: _Wanted) -> bool:
+        """Whether a list or segment has been deleted since it was listed."""
+        if wanted.list_id:
+            return not await self._calls("looking for a list", partial(self._api.list_of, wanted.list_id))
+        look = partial(self._api.single, SEGMENTS.name, wanted.segment_id)
+        return bool(wanted.segment_id) and not await self._calls("looking for a segment", look)
 
     async def _pull(self, wanted: _Wanted) -> None:
         for left in reversed(range(_TRIES)):
             try:
                 export = await self._finished(wanted)
+                if not any(wanted):
+                    self._expected = export.contacts
+                    self._counts.clear()
                 for url in export.urls:
                     await self._calls("downloading an export", partial(self._download, url, wanted, export.contacts))
             except (DeadLinkError, ExportFailedError):
@@ -121,19 +136,25 @@ class ContactExports:
         """Read one file to its end; what is read again replaces itself."""
         take = self._take_members if any(wanted) else self._take_contacts
         file = ExportFile()
-        self._counts[url] = 0
+        if not any(wanted):
+            self._counts[url] = 0
         try:
             async with aclosing(self._api.file(url)) as pieces:
                 async for piece in pieces:
                     for records in file.feed(piece):
                         await take(records, wanted)
                         if not any(wanted):
-                            self._counts[url] += len(records)
-                            self._on_progress(sum(self._counts.values()), total or None)
+                            self._count(url, records, total)
             for records in file.finish():
                 await take(records, wanted)
+                if not any(wanted):
+                    self._count(url, records, total)
         except BadFileError as error:
             raise Retry(f"the file of an export cannot be read: {error}") from error
+
+    def _count(self, url: str, records: Sequence[Record], total: int) -> None:
+        self._counts[url] += len(records)
+        self._on_progress(sum(self._counts.values()), total or None)
 
     async def _take_contacts(self, records: Sequence[Record], _: _Wanted) -> None:
         try:

@@ -20,11 +20,10 @@ from schemas.objects import (
     Item,
     ObjectType,
     Row,
-    joined_row,
     suppression,
     template,
 )
-from streams.objects.calls import Calls
+from streams.objects.calls import Calls, IncompleteError
 from streams.objects.exports import ContactExports
 from streams.objects.staging import Staging, now
 
@@ -34,10 +33,6 @@ _AT_ONCE = 100
 """Objects whose stored details are looked at together."""
 _CALLS_AT_ONCE = 8
 _TRIES = 3
-
-
-class IncompleteError(Fatal):
-    """What was pulled may be published, but what is not among it need not be gone."""
 
 
 class Puller:
@@ -102,23 +97,24 @@ class Puller:
     ) -> list[Row]:
         places = asyncio.Semaphore(_CALLS_AT_ONCE)
 
-        async def complete(row: Row) -> Row | None:
+        async def complete(row: Row) -> Row:
             before = known.get(row["id"])
             if before and all(row.get(mark) == before[mark] for mark in kind.content_marks):
                 return {**before, **row}
             async with places:
                 what = f"looking at one of the {kind.name}"
                 item = await self._calls(what, partial(self._api.single, kind.name, row["id"]))
-            return _row(kind, shaped(item)) if item else None  # deleted since
+            # One that is not there any more will be missing in the next pull's list: only that says that it is gone.
+            return _row(kind, shaped(item)) if item else {**(before or {}), **row}
 
-        return [row for row in await _together(map(complete, rows)) if row]
+        return await _together(map(complete, rows))
 
     async def _campaigns(self, staging: Staging) -> None:
         await self._detailed(staging)
         async for items in self.pages("campaign_stats"):
             # Of a test there are also rows for each of its variations.
             totals = (item for item in items if item.get("ab_phase") in (None, "all"))
-            await staging.join(joined_row(CAMPAIGNS, item) for item in totals)
+            await staging.join(CAMPAIGNS.joined_row(item) for item in totals)
 
     async def _suppressions(self, staging: Staging) -> None:
         count = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -11,6 +12,7 @@ from connectors.errors import GridstreamError
 from connectors.sendgrid_objects import SendGridObjects
 from schemas.ddl import identifier
 from schemas.objects import OBJECTS
+from streams.delivery import persistently
 from streams.objects.calls import Calls, LostError
 from streams.objects.staging import now
 from streams.objects.sync import ObjectSync, Outcome
@@ -92,8 +94,9 @@ class Schedule:
             await self._pause(_LOOK_SECONDS)
             if not is_ours():
                 continue
+            last = await persistently("asking when objects were synced", partial(self._last, source))
             try:
-                due = {name: due_at(last, self._every, offset) for name, last in (await self._last(source)).items()}
+                due = {name: due_at(each, self._every, offset) for name, each in last.items()}
                 ready = [name for name, at in due.items() if at <= now() / 1000]
                 if ready:
                     await sync.run(ready, _report)

@@ -15,14 +15,18 @@ from functools import partial
 from typing import Any, Self
 
 import orjson
+import structlog
 from clickhouse_connect.driver.query import QueryResult
 
 from connectors.clickhouse import ClickHouse
+from connectors.errors import GridstreamError
 from schemas.columns import TIME, Column
 from schemas.ddl import identifier
 from schemas.objects import ObjectType, Row
 from schemas.tables import EVENT_TABLES, OBJECT_TABLES
 from streams.objects.calls import Calls
+
+log = structlog.get_logger()
 
 _INSERT_BYTES = 8 << 20
 """What is held in memory, whatever the number of objects."""
@@ -97,14 +101,21 @@ class Staging:
 
     async def __aenter__(self) -> Self:
         await self._drop_forgotten()
-        await self._query(f"CREATE TABLE {self._pulled} AS {self._rows} ENGINE = ReplacingMergeTree ORDER BY id")
+        await self._query(
+            f"CREATE TABLE IF NOT EXISTS {self._pulled} AS {self._rows} ENGINE = ReplacingMergeTree ORDER BY id"
+        )
         if self.kind.joined:
-            await self._query(f"CREATE TABLE {self._joined} AS {self._rows} ENGINE = MergeTree ORDER BY id")
+            await self._query(
+                f"CREATE TABLE IF NOT EXISTS {self._joined} AS {self._rows} ENGINE = MergeTree ORDER BY id"
+            )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for table in self._held:
-            await self._clickhouse.query(f"DROP TABLE IF EXISTS {table} SYNC")
+        try:
+            for table in self._held:
+                await self._clickhouse.query(f"DROP TABLE IF EXISTS {table} SYNC")
+        except GridstreamError as error:  # the pull of tomorrow drops them
+            log.warning("the tables of a pull stay behind", object=self.kind.name, reason=str(error))
 
     async def add(self, rows: Iterable[Row]) -> None:
         """Keep objects. One that is added again replaces itself."""

@@ -18,8 +18,8 @@ from schemas.tables import SYNCS
 from streams import failpoints
 from streams.objects import access
 from streams.objects.access import NoMarketingError
-from streams.objects.calls import Calls, LostError
-from streams.objects.pulls import IncompleteError, Puller
+from streams.objects.calls import Calls, IncompleteError, LostError
+from streams.objects.pulls import Puller
 from streams.objects.staging import Counts, Staging, now
 from streams.settings import Source
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.objects import (
@@ -37,6 +37,7 @@ def items(kind: ObjectType) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", OBJECTS, ids=lambda kind: kind.name)
+@settings(max_examples=50)
 @given(st.data())
 def test_whatever_an_object_holds_it_is_a_row_or_has_no_identity(kind: ObjectType, data: st.DataObject) -> None:
     item: Item = data.draw(items(kind))

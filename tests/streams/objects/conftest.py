@@ -6,7 +6,6 @@ import pytest
 
 from connectors.clickhouse import ClickHouse
 from schemas.ddl import identifier
-from schemas.tables import EVENT_TABLES, OBJECT_TABLES, SYNCS
 from streams import schema
 from streams.datafolder import DataFolder
 from streams.settings import Settings
@@ -27,7 +26,8 @@ async def objects_database(servers: Settings, data: DataFolder) -> str:
 
 @pytest.fixture
 async def world(clickhouse: ClickHouse, objects_database: str) -> AsyncIterator[World]:
-    for table in (*OBJECT_TABLES.values(), SYNCS, *EVENT_TABLES.values()):
-        await clickhouse.query(f"TRUNCATE TABLE {identifier(objects_database)}.{identifier(table.rows)}")
+    used = "SELECT name FROM system.tables WHERE database = {database:String} AND total_rows > 0"
+    for (name,) in (await clickhouse.query(used, {"database": objects_database})).result_rows:
+        await clickhouse.query(f"TRUNCATE TABLE {identifier(objects_database)}.{identifier(name)}")
     async with made(clickhouse, objects_database) as new:
         yield new

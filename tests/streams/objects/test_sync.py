@@ -166,13 +166,15 @@ class TestCampaigns:
         assert await world.rows("campaigns", "subject, opens") == [{"subject": "Hello", "opens": 2}]
         assert outcome.counts == Counts(pulled=1, changed=1)
 
-    async def test_one_that_is_deleted_meanwhile_is_gone(self, world: World) -> None:
+    async def test_only_the_list_of_all_says_that_one_is_gone(self, world: World) -> None:
         may = world.fake.add_singlesend("May")
         await world.sync("campaigns")
         world.fake.fail("GET", f"/v3/marketing/singlesends/{may.id}", 404)
-        outcome = (await world.sync("campaigns"))["campaigns"]
+        first = (await world.sync("campaigns"))["campaigns"]
+        del world.fake._singlesends.all[may.id]
+        second = (await world.sync("campaigns"))["campaigns"]
 
-        assert outcome.counts == Counts(gone=1)
+        assert (first.counts, second.counts) == (Counts(pulled=1), Counts(gone=1))
 
 
 class TestTemplates:
@@ -442,8 +444,35 @@ class TestRecipients:
     async def test_a_list_that_is_deleted_meanwhile_has_nobody(self, world: World) -> None:
         vip = world.fake.add_list("VIP")
         world.fake.add_contact("ada@example.com", lists=[vip.id])
-        world.fake.fail("POST", "/v3/marketing/contacts/exports", 404, skip=1)
+
+        def delete(call: Call) -> None:
+            if b"list_ids" in call.content:
+                del world.fake._lists.all[vip.id]
+
+        world.fake.on_call = delete
         outcome = (await world.sync("recipients"))["recipients"]
 
         assert outcome.counts == Counts(pulled=1, new=1)
         assert await world.rows("recipients", "list_ids") == [{"list_ids": []}]
+
+    async def test_a_list_that_cannot_be_exported_loses_nobody(self, world: World) -> None:
+        vip = world.fake.add_list("VIP")
+        world.fake.add_contact("ada@example.com", lists=[vip.id])
+        await world.sync("recipients")
+        world.fake.fail("POST", "/v3/marketing/contacts/exports", 404, skip=1)
+        outcome = (await world.sync("recipients"))["recipients"]
+
+        assert "404" in outcome.error
+        assert await world.rows("recipients", "list_ids") == [{"list_ids": [vip.id]}]
+
+    async def test_a_file_that_is_missing_marks_nobody_as_deleted(self, world: World) -> None:
+        world.fake.limits.export_file = 2
+        for number in range(5):
+            world.fake.add_contact(f"{number}@example.com")
+        await world.sync("recipients")
+        world.fake.add_contact("new@example.com")
+        world.fake.fail("GET", "/storage/*", Respond(200, b""), skip=1, times=None)
+        outcome = (await world.sync("recipients"))["recipients"]
+
+        assert "SendGrid counted 6 contacts, its files have 2" in outcome.error
+        assert outcome.counts.gone == 0
