@@ -56,7 +56,7 @@ async def destination(
     first = {
         partition: max(committed.get(partition, 0), offsets[partition][0]) for partition, lag in lags.items() if lag
     }
-    oldest = await admin.oldest(first) if first else None
+    oldest = await admin.oldest(first)
     refused = await clickhouse.query(
         _REFUSED.format(database=identifier(group.source)), {"step": group.role, "relay": group.destination}
     )
