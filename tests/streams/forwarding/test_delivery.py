@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from connectors.errors import Fatal
 from schemas import topics
@@ -165,6 +166,24 @@ async def test_amplitude_may_be_away_for_a_day(post: Post) -> None:
     assert late.acknowledged
     assert len(post.fake.events) == 200
     assert not post.letters.all
+
+
+async def test_metrics_say_what_was_delivered_what_waits_since_when_and_what_was_refused_why(post: Post) -> None:
+    def value(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"gridstream_{name}", {"destination": "test"} | labels) or 0.0
+
+    delivered, refused = value("delivered_total"), value("refused_total", reason="400 time")
+    away = post.fake.fail("POST", "*", 503, times=None)
+    await post.put([event(1), event(2), event(3, time="x")], age=7)
+    await post.done(lambda: away.seen > 2)
+
+    assert value("delayed") == 3
+    assert value("oldest_waiting_seconds") >= 7
+    away.stop()
+    await post.done()
+    assert (value("delayed"), value("oldest_waiting_seconds")) == (0, 0)
+    assert value("delivered_total") == delivered + 2
+    assert value("refused_total", reason="400 time") == refused + 1
 
 
 class TestAgents:
