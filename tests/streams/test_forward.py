@@ -85,6 +85,7 @@ async def test_events_reach_amplitude_and_what_it_refuses_can_be_replayed(
 
             (destination,) = await status(pipeline)
             assert (destination["delayed"], destination["refused"]) == (0, {letter["reason"]: 1})
+            assert destination["done"] == len(EVENTS)
 
             amplitude.poison = set()
             code, output, _ = await pipeline.command("dead-letters", "replay", "--step", "forward")
