@@ -37,6 +37,8 @@ _TRIES = 5
 """After so many a POST that others overtake goes into the topic of its own,"""
 _LATER_SECONDS = 300.0
 """to be tried after so long."""
+_SAY_SECONDS = 60.0
+"""The same failure is logged only so often: many POSTs have it at once."""
 _STEP_SECONDS = 10.0
 _NOT_BEFORE = "not_before"
 """The header that says when it is to be tried, in milliseconds since 1970."""
@@ -76,6 +78,7 @@ class Relay:
         self._taken = 0
         self._failure = ""
         self._failing_since = 0.0
+        self._said_at = 0.0
         self._outstanding = Outstanding(self._destination, pace.now)
         self._tasks = Tasks()
 
@@ -150,7 +153,6 @@ class Relay:
             except Retry as error:
                 tries += 1
                 reason = self._failed(str(error))
-                log.warning("not relayed yet", relay=self._name, tries=tries, reason=reason)
                 if tries >= _TRIES and self._taken > taken_before and not self._is_late(copy):
                     await self._put_off(copy, record)
                     return
@@ -168,8 +170,12 @@ class Relay:
 
     def _failed(self, reason: str) -> str:
         waiting()
+        now = self._pace.now()
         if not self._failure:
-            self._failing_since = self._pace.now()
+            self._failing_since = now
+        if reason != self._failure or now - self._said_at >= _SAY_SECONDS:
+            self._said_at = now
+            log.warning("not relayed yet", relay=self._name, since=round(now - self._failing_since), reason=reason)
         self._failure = reason
         return reason
 
