@@ -323,10 +323,12 @@ class Admin:
         Raises:
             Retry: Kafka would not say.
         """
+        if not positions:
+            return None
         # Kafka gives at least one batch of records, however little is asked for.
         consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, max_partition_fetch_bytes=1)
         waiting = {TopicPartition(*partition) for partition in positions}
-        times = []
+        times: list[int] = []
         with translated(self._servers):
             await consumer.start()
             try:
@@ -340,7 +342,7 @@ class Admin:
                             waiting.discard(partition)
             finally:
                 await consumer.stop()
-        return min(times, default=None)
+        return min(times)
 
     async def members(self, group: str) -> int:
         """How many workers a consumer group has at the moment."""

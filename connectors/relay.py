@@ -61,6 +61,6 @@ class Consumer:
                 if response.status // 100 != 2:  # noqa: PLR2004
                     text = (await response.content.read(_SHOWN)).decode("utf-8", "replace")
                     error = error_for(response.status, text, response.headers, "the relay's consumer")
-                    raise Retry(str(error), error.after if isinstance(error, Retry) else None)
+                    raise Retry(str(error).rstrip(": "), error.after if isinstance(error, Retry) else None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Retry(f"the relay's consumer does not answer: {str(error) or type(error).__name__}") from error

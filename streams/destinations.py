@@ -22,11 +22,13 @@ class Destination:
     """How one destination is served.
 
     Attributes:
+        done: records that need nothing more, of those that Kafka still has: delivered, put aside, or not meant for it.
         delayed: records that wait for it.
         oldest_waiting_seconds: since when the oldest of them waits.
         refused: dead letters that wait for a person, by reason: the 20 most frequent.
     """
 
+    done: int = 0
     delayed: int = 0
     oldest_waiting_seconds: float = 0.0
     refused: dict[str, int] = field(default_factory=dict)
@@ -56,11 +58,14 @@ async def destination(
     first = {
         partition: max(committed.get(partition, 0), offsets[partition][0]) for partition, lag in lags.items() if lag
     }
-    oldest = await admin.oldest(first) if first else None
+    oldest = await admin.oldest(first)
     refused = await clickhouse.query(
         _REFUSED.format(database=identifier(group.source)), {"step": group.role, "relay": group.destination}
     )
     return Destination(
+        done=sum(
+            max(0, offset - offsets[partition][0]) for partition, offset in committed.items() if partition in lags
+        ),
         delayed=sum(lags.values()),
         oldest_waiting_seconds=0.0 if oldest is None else max(0.0, round(time.time() - oldest / 1000, 1)),
         refused=dict(map(tuple, refused.result_rows)),

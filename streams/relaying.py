@@ -37,6 +37,8 @@ _TRIES = 5
 """After so many a POST that others overtake goes into the topic of its own,"""
 _LATER_SECONDS = 300.0
 """to be tried after so long."""
+_SAY_SECONDS = 60.0
+"""The same failure is logged only so often: many POSTs have it at once."""
 _STEP_SECONDS = 10.0
 _NOT_BEFORE = "not_before"
 """The header that says when it is to be tried, in milliseconds since 1970."""
@@ -74,6 +76,9 @@ class Relay:
         self._window_ms = int(hours * 3600 * 1000)
         self._pace = pace
         self._taken = 0
+        self._failure = ""
+        self._failing_since = 0.0
+        self._said_at = 0.0
         self._outstanding = Outstanding(self._destination, pace.now)
         self._tasks = Tasks()
 
@@ -133,32 +138,53 @@ class Relay:
 
     async def _send(self, copy: Copy, record: Any, ticket: Ticket) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
         """Pass on a POST, or put it aside or off; then it is settled."""
+        await self._deliver(copy, record)
+        ticket.settle()
+
+    async def _deliver(self, copy: Copy, record: Any) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
+        enough = 1 if _replays_a_letter(record) else _TRIES
         taken_before = self._taken
         pause = _FIRST_SECONDS
         tries = 0
-        while True:
+        reason = self._failure
+        while not (self._is_late(copy) and (tries >= enough or self._is_away())):
             try:
                 await self._consumer.post(copy)
             except Retry as error:
                 tries += 1
-                waiting()
-                log.warning("not relayed yet", relay=self._name, tries=tries, reason=str(error))
-                if self._pace.now() * 1000 >= copy.received_at + self._window_ms:
-                    metrics.REFUSED.labels(self._destination, "too late").inc()
-                    await self._aside.put(record, copy.line(self._name), str(error), copy.received_at)
-                    break
-                if tries >= _TRIES and self._taken > taken_before:
+                reason = self._failed(str(error))
+                if tries >= _TRIES and self._taken > taken_before and not self._is_late(copy):
                     await self._put_off(copy, record)
-                    break
+                    return
                 wait = max(min(error.after or 0, _LATER_SECONDS), pause * random.uniform(0.5, 1))  # noqa: S311  no secret
                 await self._pace.sleep(wait)
                 pause = min(pause * 2, _LONGEST_SECONDS)
             else:
                 self._taken += 1
+                self._failure = ""
                 metrics.DELIVERED.labels(self._destination).inc()
                 await self._aside.succeeded(record)
-                break
-        ticket.settle()
+                return
+        metrics.REFUSED.labels(self._destination, "too late").inc()
+        await self._aside.put(record, copy.line(self._name), reason, copy.received_at)
+
+    def _failed(self, reason: str) -> str:
+        waiting()
+        now = self._pace.now()
+        if not self._failure:
+            self._failing_since = now
+        if reason != self._failure or now - self._said_at >= _SAY_SECONDS:
+            self._said_at = now
+            log.warning("not relayed yet", relay=self._name, since=round(now - self._failing_since), reason=reason)
+        self._failure = reason
+        return reason
+
+    def _is_away(self) -> bool:
+        """Whether nothing has been taken for so long that what has become too old need not wait for an answer each."""
+        return bool(self._failure) and self._pace.now() - self._failing_since >= _LATER_SECONDS
+
+    def _is_late(self, copy: Copy) -> bool:
+        return self._pace.now() * 1000 >= copy.received_at + self._window_ms
 
     async def _put_off(self, copy: Copy, record: Any) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
         at = str(int((self._pace.now() + _LATER_SECONDS) * 1000)).encode()
@@ -173,5 +199,5 @@ class Relay:
 
 
 def _replays_a_letter(record: Any) -> bool:  # noqa: ANN401  aiokafka's ConsumerRecord
-    """Whether a raw record is an element that is normalized again, and no POST of SendGrid's."""
+    """Whether somebody has asked for it. A raw record is then an element that is normalized again, and no POST."""
     return any(name == HEADER for name, _ in record.headers)

@@ -70,6 +70,7 @@ class Chunk:
     def acknowledge(self) -> None:
         """Say that the chunk needs no more work: after a restart it will not come again."""
         self.acknowledged = True
+        self.records = self.records[-1:]  # it may have to wait for another one before it is committed
 
 
 @dataclass(slots=True)

@@ -61,13 +61,14 @@ def _print_status(found: accounting.Status) -> None:
 
 def _destinations(found: accounting.Status) -> Table:
     table = Table("destination", box=SIMPLE_HEAD)
-    for column in ("delayed", "oldest waits for", "refused"):
+    for column in ("done", "delayed", "oldest waits for", "refused"):
         table.add_column(column, justify="right")
     table.add_column("why")
     for name, each in found.destinations.items():
         reasons = "; ".join(f"{count:,} × {harmless(reason)}" for reason, count in each.refused.items())
         waits = f"{each.oldest_waiting_seconds:,.0f} s" if each.delayed else ""
-        table.add_row(name, f"{each.delayed:,}", waits, f"{sum(each.refused.values()):,}", reasons)
+        refused = sum(each.refused.values())
+        table.add_row(name, f"{each.done:,}", f"{each.delayed:,}", waits, f"{refused:,}", reasons)
     return table
 
 

@@ -1,10 +1,10 @@
 """The delivery of a source's events to Amplitude: each is taken, or put aside with Amplitude's own reason."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import structlog
 
@@ -155,22 +155,21 @@ class Delivery:
                 self._queue(self._bulk, items)
                 return
             else:
-                self._refusals.refused("events", verdict.reason)
-                await self._put_aside(items[0], verdict.reason, str(verdict.status))
+                await self._refuse(items[0], verdict.reason, str(verdict.status))
                 return
 
     async def _sort(self, lane: Lane, items: Sequence[Item], verdict: Verdict) -> list[Item]:
         """Do with each event what the answer says of it; returns those that may be sent again at once."""
         rest: list[Item] = []
         held: list[Item] = []
+        refused: list[Coroutine[Any, Any, None]] = []
         for index, item in enumerate(items):
             if fault := verdict.faults.get(index):
                 if repaired := without(item.event, fault.field):
                     item.event = repaired
                     rest.append(item)
                 else:
-                    self._refusals.refused("events", fault.reason)
-                    await self._put_aside(item, fault.reason, f"{verdict.status} {fault.field}")
+                    refused.append(self._refuse(item, fault.reason, f"{verdict.status} {fault.field}"))
             elif index in verdict.refused:
                 self._note_out(item.event.user_id, verdict.reason)
                 rest.append(item)
@@ -181,6 +180,7 @@ class Delivery:
         if held:
             lane.hold(held, self._pace.now() + lane.api.pause)
             self._came[lane.api].set()
+        await asyncio.gather(*refused)
         return rest
 
     def _note_out(self, user_id: str, reason: str) -> None:
@@ -194,22 +194,32 @@ class Delivery:
         if not self._out:
             return items
         now = self._pace.now()
-        rest = []
+        rest: list[Item] = []
+        out: list[Coroutine[Any, Any, None]] = []
         for item in items:
             until, reason = self._out.get(item.event.user_id, (0.0, ""))
             if until > now:
-                await self._put_aside(item, f"{reason} (the user's daily quota, or silenced)", "quota")
+                out.append(self._put_aside(item, f"{reason} (the user's daily quota, or silenced)", "quota"))
             else:
                 rest.append(item)
+        await asyncio.gather(*out)
         return rest
 
     async def _taken(self, items: Sequence[Item]) -> None:
         self._refusals.accepted(len(items))
         metrics.DELIVERED.labels(self.destination).inc(len(items))
+        await asyncio.gather(*(self._aside.succeeded(item.record) for item in items if item.record.headers))
         for item in items:
-            if item.record.headers:
-                await self._aside.succeeded(item.record)
             self._settle(item)
+
+    async def _refuse(self, item: Item, reason: str, kind: str) -> None:
+        """Put aside an event that is at fault itself.
+
+        Raises:
+            Fatal: one too many: something else must be wrong.
+        """
+        self._refusals.refused("events", reason)
+        await self._put_aside(item, reason, kind)
 
     async def _put_aside(self, item: Item, reason: str, kind: str) -> None:
         metrics.REFUSED.labels(self.destination, kind).inc()

@@ -1,5 +1,7 @@
 """Consumer groups: one for each role or destination, and where a new one begins."""
 
+from contextlib import AsyncExitStack
+
 from connectors.kafka import Admin, Producer, Record
 from schemas import topics
 from streams.beginnings import ensure_beginnings
@@ -56,8 +58,10 @@ async def test_a_new_destination_begins_at_the_end_and_one_that_has_read_stays_w
     await ensure_topics(settings)
     producer = Producer(settings.kafka.servers)
     await producer.start()
-    await producer.publish(raw, Record(b"k", b"before"))
-    async with Admin(settings.kafka.servers) as admin:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(producer.stop)
+        admin = await stack.enter_async_context(Admin(settings.kafka.servers))
+        await producer.publish(raw, Record(b"k", b"before"))
         await ensure_beginnings(settings)
         first = await admin.committed(group)
         await producer.publish(raw, Record(b"k", b"after"))
@@ -70,4 +74,3 @@ async def test_a_new_destination_begins_at_the_end_and_one_that_has_read_stays_w
         assert oldest
         assert oldest > 1_700_000_000_000
         assert await admin.oldest({}) is None
-    await producer.stop()

@@ -150,8 +150,24 @@ async def test_a_consumer_that_is_away_for_a_day_gets_what_is_not_older() -> Non
         assert world.consumer.bodies == [b"new"]
         (letter,) = world.letters()
         assert (letter["step"], letter["topic"], letter["state"]) == ("relay", "sendgrid.relay", "waiting")
-        assert letter["reason"].startswith("the relay's consumer answered 503")
+        assert letter["reason"] == "the relay's consumer answered 503"
         assert Copy.of_line(letter["payload"].encode())[1].body == b"old"
+
+
+async def test_what_is_too_old_does_not_wait_for_a_consumer_that_is_away() -> None:
+    async with relaying() as world:
+        away = world.consumer.fail("POST", "/", 503, times=None)
+        new = world.come(b"new")
+        await world.until(lambda: world.consumer.clock.now() > NOON + 300)
+        tried = len(world.consumer.calls)
+        await world.acknowledged(world.come(*(b"old %d" % number for number in range(200)), received=NOON - DAY))
+        assert len(world.letters()) == 200
+        assert len(world.consumer.calls) < tried + 50
+
+        away.stop()
+        await world.acknowledged(new)
+        await world.acknowledged(world.come(b"not too old to be tried once", received=NOON - DAY))
+        assert world.consumer.bodies == [b"new", b"not too old to be tried once"]
 
 
 async def test_what_only_it_is_refused_holds_up_nobody_and_is_tried_for_a_day() -> None:
@@ -186,6 +202,7 @@ async def test_a_replayed_letter_goes_to_its_relay_alone_and_is_done() -> None:
         await world.acknowledged(again)
         assert world.letters()[-1]["state"] == "waiting"
         assert world.letters()[-1]["id"] == letter["id"]
+        assert "; again: " in world.letters()[-1]["reason"]
         away.stop()
         for other in (b'{"relay":"other","body":"","headers":{},"received_at":0}', b"nonsense", b"5"):
             ignored = world.come_again(Record(None, other, []))

@@ -66,13 +66,25 @@ class Post:
     chunks: list[tuple[Chunk, list[AmplitudeEvent]]] = field(default_factory=list)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     _delivery: Delivery | None = None
-    _taken: set[int] = field(default_factory=set)
+    _records: dict[int, list[FakeRecord]] = field(default_factory=dict)
+
+    @property
+    def aside(self) -> Aside:
+        """Where what is refused goes."""
+        return Aside("sendgrid", "forward", "sendgrid.forward", cast("Producer", self.letters))
+
+    @property
+    def delivery(self) -> Delivery:
+        """The worker's, at the moment."""
+        assert self._delivery
+        return self._delivery
 
     async def begin(self) -> None:
         """A worker starts: everything that was not acknowledged comes again."""
-        aside = Aside("sendgrid", "forward", "sendgrid.forward", cast("Producer", self.letters))
         pace = Pace(self.fake.clock.now, self._sleep, self._wait)
-        self._delivery = await self._stack.enter_async_context(Delivery("test", self.amplitude, aside, 1_000, pace))
+        self._delivery = await self._stack.enter_async_context(
+            Delivery("test", self.amplitude, self.aside, 1_000, pace)
+        )
         for chunk, events in self.chunks:
             if not chunk.acknowledged:
                 await self._put(chunk, events)
@@ -89,19 +101,18 @@ class Post:
         records = [FakeRecord("sendgrid.events.open", 0, 0, at, event.content, headers or []) for event in some]
         chunk = Chunk("sendgrid.events.open", 0, records, 0)
         self.chunks.append((chunk, some))
+        self._records[id(chunk)] = records
         await self._put(chunk, some)
         return chunk
 
     async def _put(self, chunk: Chunk, events: Sequence[AmplitudeEvent]) -> None:
-        assert self._delivery
         ticket = Ticket(chunk, len(events))
-        items = [Item(*pair, ticket, 1) for pair in zip(events, chunk.records, strict=True)]
-        await self._delivery.put(items, ticket)
+        items = [Item(*pair, ticket, 1) for pair in zip(events, self._records[id(chunk)], strict=True)]
+        await self.delivery.put(items, ticket)
 
     async def done(self, is_so: Callable[[], bool] | None = None) -> None:
         """Wait until all chunks are acknowledged, or something else is so."""
-        assert self._delivery
-        failure = asyncio.ensure_future(self._delivery.failure())
+        failure = asyncio.ensure_future(self.delivery.failure())
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while not (is_so() if is_so else all(chunk.acknowledged for chunk, _ in self.chunks)):
                 if failure.done():
