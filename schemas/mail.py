@@ -16,7 +16,7 @@ from schemas.mail_fields import (
     no_repeats,
     within_argument_bytes,
 )
-from schemas.paths import document, is_path, resolver, without_paths
+from schemas.paths import document, resolver, without_paths
 from schemas.segment import Call
 
 T = TypeVar("T")
@@ -170,14 +170,13 @@ def check_field(field: str, value: object) -> None:
         ValueError: what was found, and what is expected.
     """
     resolver(value)
+    if field in _REQUIRED and (is_blank(value) or value == []):
+        raise UnfitError(value or None, "a value: no mail goes without")
     known = without_paths(value)
     if field in _RECIPIENTS:
         known = _known_recipients(known)
-    if is_path(value) or (is_blank(known) and field not in _REQUIRED) or (not is_blank(value) and is_blank(known)):
-        return
-    FIELDS[field](known)
-    if field in _REQUIRED and is_blank(known):
-        raise UnfitError(value, "an address, or a path such as $.properties.email")
+    if not is_blank(known):
+        FIELDS[field](known)
 
 
 def check_recipients(*fields: object) -> None:

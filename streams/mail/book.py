@@ -42,6 +42,8 @@ WHERE timestamp >= fromUnixTimestamp64Milli({since:Int64}) AND mail IN ($ids) GR
 """
 _MOST_IDS = 1000
 """In one query."""
+_OTHER_CLOCK_MS = 3_600_000
+"""By which SendGrid's clock, or a call's sender's, may differ from ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class MailBook:
         """Of which mails there are events: SendGrid has taken these. By id, with the message id of the events."""
         found: dict[str, str] = {}
         for some in _parts([each.id for each in entries]):
-            since = min(each.received_at for each in entries)
+            since = min(each.received_at for each in entries) - _OTHER_CLOCK_MS
             found |= dict(map(tuple, (await self._query(_SEEN, some, since=since)).result_rows))
         return found
 

@@ -344,8 +344,9 @@ class TestDoubt:
         assert await office.states(call) == ["uncertain"]
 
         mail = office.fake.mail.sent[0]
-        event = mail.event("processed", office.fake.clock.now())
-        (line,) = (each.line for each in Normalizer("uid")(orjson.dumps([event]), 1_790_000_000_000).events)
+        at = office.fake.clock.now()
+        event = mail.event("processed", at)
+        (line,) = (each.line for each in Normalizer("uid")(orjson.dumps([event]), int(at * 1000)).events)
         await office.clickhouse.insert(f"{office.database}.processed_rows", line)
         await resolve(office.book)
 
