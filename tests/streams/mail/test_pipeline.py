@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.segment import Call
@@ -43,6 +45,13 @@ def rule(fake: FakeSendGrid, **fields: Any) -> dict[str, Any]:
     return usual | fields
 
 
+async def track(pipeline: Pipeline, event: str, email: str) -> None:
+    """A Segment client posts a call."""
+    body = {"userId": "u300", "event": event, "properties": {"email": email}}
+    async with aiohttp.ClientSession() as session, session.post(f"{pipeline.base}/v1/track", json=body) as answer:
+        assert answer.status == 200
+
+
 async def counted(pipeline: Pipeline, wanted: dict[str, int]) -> None:
     async with asyncio.timeout(_PATIENCE_SECONDS):
         found: dict[str, int] = {}
@@ -61,8 +70,10 @@ async def test_calls_become_mails_and_their_events_come_back(
         async with posting(servers, data, source, tmp_path, fake, rules=[rule(fake)], api_key=own) as pipeline:
             calls = [call(number) for number in range(300)]
             await pipeline.publish(topics.MAILS, *calls, *calls[:50], call(900, email="nobody"))
-            await counted(pipeline, {"sent": 300, "refused": 1})
-            assert len(fake.mail.sent) == 300
+            for name in ("Order Shipped", "Something Else"):
+                await track(pipeline, name, "p300@example.com")
+            await counted(pipeline, {"sent": 301, "refused": 1})
+            assert len(fake.mail.sent) == 301
             assert {each.headers["authorization"] for each in fake.called("POST", "/v3/mail/send")} == {f"Bearer {own}"}
 
             sent = next(mail for mail in fake.mail.sent if mail.recipients == ["p7@example.com"])

@@ -236,8 +236,8 @@ class TestWaiting:
 
         assert await office.states(call) == ["sent"]
 
-    @pytest.mark.parametrize("status", [401, 403])
-    async def test_a_key_that_may_not_send_stops_the_sending_and_loses_nothing(
+    @pytest.mark.parametrize("status", [401, 403, 301])
+    async def test_a_key_that_may_not_send_or_a_wrong_address_stops_the_sending_and_loses_nothing(
         self, office: Office, status: int
     ) -> None:
         office.fake.fail(*SEND, status, times=3)
