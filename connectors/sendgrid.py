@@ -7,15 +7,17 @@ import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BytesIO
+from itertools import count
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from urllib.parse import quote
 
 import aiohttp
 import orjson
 
-from connectors.errors import Retry
+from connectors.errors import Fatal, GridstreamError, Retry
 from connectors.http import NotFoundError, error_for
 
 MOST_FOUND = 100
@@ -24,11 +26,16 @@ MOST_REMOVED = 200
 """Contact ids in one removal: they are part of the URL, of which about 8,150 characters were seen to pass."""
 
 _PAGE = 1000
+_DOMAINS = 200
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60
+_IDLE_SECONDS = 5
+_CONNECTIONS = 100
 _REPORT_BYTES = 64 << 20
 """Of an error report; what is beyond it is not read."""
 _JSON = {"Content-Type": "application/json"}
+_NOT_DONE = frozenset({425, 429, 503})
+"""Answers that ask to come again, and before which nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,23 @@ class Job:
         return self.status in ("completed", "errored", "failed")
 
 
+@dataclass(frozen=True, slots=True)
+class SentMail:
+    """A mail that SendGrid took.
+
+    Attributes:
+        message_id: SendGrid's; the `sg_message_id` of its events begins with it.
+        is_delivered: unless it was only checked, in sandbox mode.
+    """
+
+    message_id: str
+    is_delivered: bool
+
+
+class UncertainOutcomeError(GridstreamError):
+    """A mail may have been sent or not: sending it again could send it twice."""
+
+
 class SendGrid:
     """One account. An asynchronous context manager: it opens a session.
 
@@ -64,16 +88,21 @@ class SendGrid:
     Args:
         api_key: with the right for what is asked.
         api_url: https://api.sendgrid.com, or https://api.eu.sendgrid.com.
+        connections: that are open at the same time.
     """
 
-    def __init__(self, api_key: str, api_url: str) -> None:
+    def __init__(self, api_key: str, api_url: str, connections: int = _CONNECTIONS) -> None:
+        self._connections = connections
         self._url = api_url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {api_key}"}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout)
+        # A connection that SendGrid closes just as a mail is put on it leaves unknown whether the mail arrived: none is
+        # used again that has been idle for as long as servers are known to wait.
+        connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_IDLE_SECONDS)
+        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
         return self
 
     async def __aexit__(
@@ -173,6 +202,66 @@ class SendGrid:
             content = bytearray(zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(bytes(content), _REPORT_BYTES))
         return content.decode("utf-8", "replace")
 
+    async def send_mail(self, body: bytes) -> SentMail:
+        """Send a mail. Nothing is ever sent twice by itself; what was refused was not sent.
+
+        Args:
+            body: of `POST /v3/mail/send`, within its limits.
+
+        Raises:
+            Retry: it was not sent; it may be sent again.
+            UncertainOutcomeError: nobody knows whether it was sent.
+        """
+        assert self._session, "not open"
+        try:
+            async with self._session.post(
+                f"{self._url}/v3/mail/send",
+                data=BytesIO(body),
+                headers=self._headers | _JSON,
+                allow_redirects=False,  # a POST that is redirected may become a GET
+            ) as response:
+                status = response.status
+                if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+                    # The sandbox mode is answered with 200 instead of 202.
+                    return SentMail(response.headers.get("X-Message-Id", ""), status != HTTPStatus.OK)
+                reason = f"SendGrid answered {status}: {await _text(response)}"
+                if status < HTTPStatus.BAD_REQUEST:
+                    raise Fatal(f"{reason} (is api_url right?)")
+                error = error_for(status, reason.partition(": ")[2], response.headers, "SendGrid")
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as failure:
+            raise Retry(f"SendGrid cannot be reached: {failure}") from failure
+        except (aiohttp.ClientError, TimeoutError) as failure:
+            reason = str(failure) or type(failure).__name__
+            raise UncertainOutcomeError(f"SendGrid's answer was lost: {reason}") from failure
+        if status not in _NOT_DONE and (isinstance(error, Retry) or status >= HTTPStatus.INTERNAL_SERVER_ERROR):
+            raise UncertainOutcomeError(str(error))
+        raise error
+
+    async def template(self, template_id: str) -> dict[str, Any] | None:
+        """A template with its versions and their content; None where there is none of this id."""
+        try:
+            return await self._call("GET", f"/v3/templates/{quote(template_id)}")
+        except NotFoundError:
+            return None
+
+    async def unsubscribe_groups(self) -> dict[int, str]:
+        """The names of all unsubscribe groups, by number."""
+        return {int(each["id"]): str(each["name"]) for each in await self._array("/v3/asm/groups")}
+
+    async def ip_pools(self) -> list[str]:
+        """The names of all IP pools."""
+        return [str(each["name"]) for each in await self._array("/v3/ips/pools")]
+
+    async def domains(self) -> dict[str, bool]:
+        """All authenticated domains: whether each is valid."""
+        found: dict[str, bool] = {}
+        for offset in count(0, _DOMAINS):
+            page = await self._array(f"/v3/whitelabel/domains?limit={_DOMAINS}&offset={offset}")
+            found |= {str(each["domain"]): bool(each["valid"]) for each in page}
+            if len(page) < _DOMAINS:
+                break
+        return found
+
     async def _pages(self, path: str) -> AsyncIterator[dict[str, Any]]:
         following = path
         while following:
@@ -180,6 +269,10 @@ class SendGrid:
             for each in answer.get("result") or []:
                 yield each
             following = following_page(answer)
+
+    async def _array(self, path: str) -> list[dict[str, Any]]:
+        """What is answered with an array that is no member of an object."""
+        return cast("list[dict[str, Any]]", await self._call("GET", path))
 
     async def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         headers = self._headers | (_JSON if body is not None else {})
@@ -219,3 +312,11 @@ def following_page(answer: Mapping[str, Any]) -> str:
     # It is an absolute address, of which the host is not taken over: the key goes to the configured host only.
     url = str((answer.get("_metadata") or {}).get("next") or "")
     return url[url.find("/v3/") :] if "/v3/" in url else ""
+
+
+async def _text(response: aiohttp.ClientResponse) -> str:
+    """What an answer says, as far as it arrives."""
+    try:
+        return await response.text(errors="replace")
+    except (aiohttp.ClientError, TimeoutError):
+        return ""

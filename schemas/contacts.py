@@ -109,12 +109,21 @@ def address(text: str) -> str:
     Raises:
         InvalidAddressError: it is none.
     """
+    return valid_address(text).lower()
+
+
+def valid_address(text: str) -> str:
+    """An address as it was written, its domain in ASCII.
+
+    Raises:
+        InvalidAddressError: it is none.
+    """
     try:
         # Whether the domain exists is not asked: SendGrid does not, and it would be a query for each person.
         found = validate_email(text.strip(), check_deliverability=False, allow_smtputf8=False).ascii_email
     except EmailNotValidError as error:
         raise InvalidAddressError(str(error)) from None
-    return (found or "").lower()
+    return found or ""
 
 
 def given_address(user_id: str, traits: Mapping[str, Any], rules: Rules) -> str:

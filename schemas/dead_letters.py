@@ -19,7 +19,7 @@ toUnixTimestamp64Milli(received_at) AS received_ms, toUnixTimestamp64Milli(chang
 """
 """What to select of the table to have letters."""
 
-Step = Literal["normalize", "store", "forward", "relay", "contacts"]
+Step = Literal["normalize", "store", "forward", "relay", "contacts", "mail"]
 State = Literal["waiting", "replayed", "discarded"]
 
 _AGAIN = "; again: "

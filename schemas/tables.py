@@ -263,6 +263,47 @@ SYNCS = Table(
     time="started",
 )
 """One row per sync of one kind of object; `finished` is 1970 while it runs, and for one that was killed."""
+MAILS = Table(
+    "mails",
+    (
+        Column("id", TEXT),
+        Column("rule", LABEL),
+        Column("message_id", TEXT),
+        Column("user_id", TEXT),
+        Column("email", TEXT),
+        Column("template_id", LABEL),
+        Column("state", LABEL),
+        Column("sg_message_id", TEXT),
+        Column("reason", TEXT),
+        Column("received_at", TIME),
+        Column("changed_at", TIME),
+        Column("attempt", UNSIGNED),
+        Column("version", UNSIGNED),
+        Column("call", TEXT),
+    ),
+    identity=("id",),
+    version=Column("version", UNSIGNED),
+    searched=("state", "message_id", "user_id", "email"),
+)
+"""One row per mail, by the hash of its rule and its call's message id. It stays: a call may be repeated at any time.
+
+`state`: `sending`, written before the call; then `sent`, `sandboxed`, `refused`, `late`, or `uncertain`, whose call may
+have arrived; `waiting` for the next attempt; `dropped` by a person. `version` orders these, whoever writes them when.
+`call` is the record that it is made of, as long as nothing is decided.
+"""
+
+MAIL_CLAIMS = Table(
+    "mail_claims",
+    (
+        Column("id", TEXT),
+        Column("attempt", UNSIGNED),
+        Column("claimant", TEXT),
+        Column("at", TIME),
+    ),
+    identity=("id", "attempt", "claimant"),
+    expires="toDateTime(at) + INTERVAL 30 DAY",
+)
+"""Who was about to send which mail: of several workers that are, none does. No worker is for long."""
 
 TABLES = (
     *EVENT_TABLES.values(),
@@ -277,4 +318,6 @@ TABLES = (
     CONTACT_SYNCS,
     COHORT_REJECTS,
     CALLS,
+    MAILS,
+    MAIL_CLAIMS,
 )

@@ -100,6 +100,11 @@ def of_relays(source: str) -> Topic:
     return Topic(relay(source), {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
 
 
+def of_mail() -> Iterator[Topic]:
+    """The topic of mails, whichever rules there are."""
+    yield Topic(MAILS, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+
+
 def of_source(source: str) -> Iterator[Topic]:
     """All topics of a source."""
     yield Topic(raw(source), {"max.message.bytes": str(RAW_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})

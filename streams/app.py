@@ -9,6 +9,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.kafka import Producer, partition_of
 from schemas import topics
 from schemas.amplitude import Rules
+from schemas.mail import MailRules
 from schemas.normalize import Normalizer
 from schemas.tables import CALLS
 from streams.aside import Aside
@@ -18,6 +19,10 @@ from streams.contacts.flusher import Flusher
 from streams.contacts.gather import Gather
 from streams.forwarding.delivery import Delivery
 from streams.forwarding.forward import Forward
+from streams.mail.agent import MailAgent
+from streams.mail.book import MailBook
+from streams.mail.resolving import keep_resolving
+from streams.mail.sender import Sender
 from streams.normalize import Normalize
 from streams.objects.schedule import Schedule
 from streams.settings import Amplitude, Source
@@ -146,6 +151,27 @@ def forward_agents(source: Source, entry: Amplitude, delivery: Delivery, aside: 
     forward = Forward(delivery, rules, aside)
     agents: dict[str, Agent] = {topics.events(source.name, event): forward.of(event) for event in entry.forwarded()}
     return agents | {topics.forward(source.name): forward.again}
+
+
+def mail_agents(
+    rules: MailRules, sender: Sender, book: MailBook, source: str, producer: Producer
+) -> tuple[dict[str, Agent], Callable[[faust.App], Coroutine[Any, Any, None]]]:
+    """The mail role's agents, by topic, and what resolves uncertain mails beside them.
+
+    Args:
+        rules: which calls send which mails.
+        sender: sends them.
+        book: what is known of them.
+        source: whose dead letters take what cannot be read.
+        producer: started.
+    """
+    agent = MailAgent(rules, sender, source, producer)
+
+    def resolving(app: faust.App) -> Coroutine[Any, Any, None]:
+        sender.owns = lambda partition: (topics.MAILS, partition) in assigned(app)
+        return keep_resolving(book, producer, lambda: sender.owns(0))
+
+    return {topics.MAILS: agent.agent}, resolving
 
 
 def attach(app: faust.App, topic: str, agent: Agent) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, run, sync
+from streams.commands import cohorts, dead_letters, look, mail, run, sync
 
 cli = typer.Typer(
     name="gridstream",
@@ -32,6 +32,7 @@ for command in (
 cli.add_typer(look.schema, name="schema")
 cli.add_typer(dead_letters.group, name="dead-letters")
 cli.add_typer(cohorts.group, name="cohorts")
+cli.add_typer(mail.group, name="mail")
 
 
 @cli.callback(invoke_without_command=True)

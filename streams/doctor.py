@@ -16,7 +16,7 @@ from streams.objects import access
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
 from streams.settings import Amplitude as AmplitudeSettings
-from streams.settings import Contacts, Settings, Source
+from streams.settings import Contacts, Mail, Settings, Source
 
 
 class Finding(NamedTuple):
@@ -48,6 +48,8 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
     for destination in settings.amplitude:
         if destination.is_on:
             yield await _amplitude(destination, settings.source(destination.source))
+    if settings.mail.rules:
+        yield await _mail(settings.mail, settings.source(settings.mail.source))
     url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
     if await embedded.answers(url):
         yield Finding("ingress", f"ready at {url}")
@@ -96,6 +98,27 @@ async def _contacts(entry: Contacts, source: Source) -> Finding:
     except GridstreamError as error:
         return Finding(subject, str(error), f"check the key and api_url; keys are made {grant}")
     return Finding(subject, f"its API key works at {source.api_url}")
+
+
+_MAIL_SCOPE = "mail.send"
+_CHECK_SCOPES = ("templates.read", "asm.groups.read", "ips.pools.read", "whitelabel.read")
+
+
+async def _mail(entry: Mail, source: Source) -> Finding:
+    key = entry.key(source)
+    grant = "in SendGrid, Settings > API Keys: Full Access, or Restricted with Mail Send > Full Access"
+    if not key:
+        return Finding("mail", "has no API key", f"set mail.api_key or sources.api_key; make one {grant}")
+    try:
+        async with SendGrid(key, source.api_url) as api:
+            scopes = await api.scopes()
+    except GridstreamError as error:
+        return Finding("mail", str(error), f"check the key and api_url; keys are made {grant}")
+    if _MAIL_SCOPE not in scopes:
+        return Finding("mail", f"its API key lacks the scope {_MAIL_SCOPE}", f"change it {grant}")
+    lacks = ", ".join(scope for scope in _CHECK_SCOPES if scope not in scopes)
+    beside = f"; to check all of the rules it would need {lacks}" if lacks else ""
+    return Finding("mail", f"its API key may send at {source.api_url} ({_MAIL_SCOPE}){beside}")
 
 
 def _credentials(source: Source) -> Finding:

@@ -16,6 +16,8 @@ Point = Literal[
     "after-publishing",
     "before-inserting",
     "after-inserting",
+    "before-sending",
+    "after-sending",
     "before-committing",
     "after-committing",
     "rebalancing",

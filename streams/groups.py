@@ -56,12 +56,14 @@ _READS: Mapping[str, Callable[[Settings], list[str]]] = {
     ],
     "contacts": lambda settings: [topics.COHORTS] if settings.contacts else [],
     "objects": lambda settings: [topics.OBJECTS] if settings.with_api_key else [],
+    "mail": lambda settings: [topics.MAILS] if settings.mail.rules else [],
 }
 _GROUPS: Mapping[str, Callable[[Settings], Iterator[Group]]] = {"forward": _forward, "relay": _relay}
 """Of roles with a group for each destination."""
 
 UNCONFIGURED: Mapping[str, str] = {
     "contacts": "[[contacts]] is not configured",
+    "mail": "[[mail.rules]] is not configured",
     "objects": "no entry of [[sources]] has an api_key",
     "forward": "no entry of [[amplitude]] has an api_key",
     "relay": "no entry of [[relays]] has a url",

@@ -23,6 +23,8 @@ from streams.datafolder import DataFolder
 from streams.delivery import persistently
 from streams.forwarding.delivery import Delivery
 from streams.groups import Group
+from streams.mail.book import MailBook
+from streams.mail.sender import AT_ONCE, Sender
 from streams.objects.schedule import Schedule
 from streams.relaying import Relay
 from streams.schema import require_schema
@@ -84,6 +86,20 @@ async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack,
     return Work(agents, beside, _CONTACTS_BYTES)
 
 
+_MAIL_BYTES = 8 << 20
+"""A mail waits for SendGrid, not for memory."""
+
+
+async def _mail(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:
+    producer = await _producer(settings, stack)
+    clickhouse = await _clickhouse(settings, data, stack)
+    source = settings.source(settings.mail.source)
+    api = await stack.enter_async_context(SendGrid(settings.mail.key(source), source.api_url, AT_ONCE))
+    book = MailBook(clickhouse, source.name)
+    sender = Sender(api, book, producer, source.name, source.user_id_key)
+    return Work(*wiring.mail_agents(settings.mail.compiled(), sender, book, source.name, producer), _MAIL_BYTES)
+
+
 async def _objects(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:
     clickhouse = await _clickhouse(settings, data, stack)
     sources = [
@@ -120,6 +136,7 @@ WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack, Group], Await
     "normalize": _normalize,
     "store": _store,
     "contacts": _contacts,
+    "mail": _mail,
     "objects": _objects,
     "forward": _forward,
     "relay": _relay,

@@ -18,6 +18,7 @@ def wanted_topics(settings: Settings) -> list[topics.Topic]:
     return [
         *topics.shared(),
         *of_sources,
+        *(topics.of_mail() if settings.mail.rules else ()),
         *(topics.of_objects() if settings.with_api_key else ()),
         *map(topics.of_forward, sorted(forwarded)),
         *map(topics.of_relays, sorted(relayed)),

@@ -7,7 +7,8 @@ them.
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from hashlib import sha256
 from ipaddress import ip_address
@@ -23,6 +24,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -40,6 +42,8 @@ from connectors.errors import Fatal
 from connectors.event_webhook import public_key
 from schemas.amplitude import Casing, CustomArgs
 from schemas.events import EVENTS, EventType
+from schemas.mail import MailRules, Rule, check_field, check_recipients
+from schemas.mail_fields import FIELDS
 from schemas.topics import RAW_MAX_BYTES
 
 PREFIX = "GRIDSTREAM_"
@@ -330,6 +334,79 @@ class Relay(_Section):
         return self.name or f"{host[:40]}-{sha256(place.encode()).hexdigest()[:6]}"
 
 
+class MailRule(_Section):
+    """What turns a track call into a mail. Text that begins with `$.` is a path into the call."""
+
+    event: str = Field(min_length=1, description="of the track call; of several rules of one event each sends its mail")
+    name: str = Field("", description="what the rule is called; default: the event, its second rule `… (2)`")
+    template_id: Any = Field(description="SendGrid's id `d-…`, or the text of a picker: `name - version [d-…]`")
+    sender: Any = Field(alias="from", description="an address, or a table with `email` and `name`")
+    from_name: Any = Field("", description="name beside `from`")
+    to: Any = Field(description="an address, a table with `email` and `name`, or a list of these")
+    to_name: Any = Field("", description="name beside the first of `to`")
+    cc: Any = Field([], description="as `to`")
+    bcc: Any = Field([], description="as `to`")
+    reply_to: Any = Field("", description="as `from`; default: the same address")
+    headers: Any = Field({}, description="table of further headers; values become text")
+    custom_args: Any = Field({}, description="table of arguments that come back with the mail's events, as text")
+    categories: Any = Field([], description="at most 10")
+    group_id: Any = Field("", description="number of an unsubscribe group, or the text of a picker: `name [123]`")
+    ip_pool_name: Any = Field("", description="IP pool that sends it")
+    send_at: Any = Field("", description="ISO 8601 or seconds since 1970, at most 72 hours ahead; default: at once")
+    max_age: float = Field(0, ge=0, description="seconds after which it is put aside instead of sent; 0: never")
+    sandbox: Any = Field(default=False, description="SendGrid checks the mail and does not deliver it")
+    dynamic_template_data: Any = Field(
+        "$.properties", description="table of what the template's variables are; default: the event's properties"
+    )
+
+    @field_validator(*(set(FIELDS) - {"from"}), "sender")
+    @classmethod
+    def _is_what_sendgrid_takes(cls, value: object, info: ValidationInfo) -> object:
+        check_field("from" if info.field_name == "sender" else str(info.field_name), value)
+        return value
+
+    @model_validator(mode="after")
+    def _recipients_differ(self) -> Self:
+        check_recipients(self.to, self.cc, self.bcc)
+        return self
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What is set, by the names of mail_fields.FIELDS."""
+        values = self.model_dump(by_alias=True, exclude_unset=True)
+        return {field: value for field, value in values.items() if field in FIELDS}
+
+
+class Mail(_Section):
+    """Mails that track calls of Segment's API send."""
+
+    source: str = Field("", description="whose api_url and database it uses, and whose api_key; empty: the first")
+    api_key: ApiKey = Field(SecretStr(""), description="of its own, instead of the source's")
+    rules: tuple[MailRule, ...] = Field((), description="which calls send which mails")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [name for name, _ in self._named()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"found two rules called {twice!r}, expected names that differ")
+        return self
+
+    def _named(self) -> Iterator[tuple[str, MailRule]]:
+        events: Counter[str] = Counter()
+        for rule in self.rules:
+            events[rule.event] += 1
+            count = events[rule.event]
+            yield rule.name or (rule.event if count == 1 else f"{rule.event} ({count})"), rule
+
+    def compiled(self) -> MailRules:
+        """The rules, ready to be used."""
+        return MailRules(Rule(name, rule.event, rule.fields, rule.max_age) for name, rule in self._named())
+
+    def key(self, source: Source) -> str:
+        """Its API key: its own, else its source's."""
+        return self.api_key.get_secret_value() or source.api_key.get_secret_value()
+
+
 class _Environment(EnvSettingsSource):
     """Environment variables, of which `<NAME>_FILE` names a file that holds the value."""
 
@@ -352,6 +429,7 @@ class Settings(BaseSettings):
     sources: tuple[Source, ...] = (Source(),)
     contacts: tuple[Contacts, ...] = ()
     segment: Segment = Segment()
+    mail: Mail = Mail()
 
     objects: Objects = Objects()
 
@@ -375,8 +453,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _sources_exist(self) -> Self:
         names = [source.name for source in self.sources]
-        for section in ("contacts", "amplitude", "relays"):
-            for entry in getattr(self, section):
+        for section in ("contacts", "amplitude", "relays", "mail"):
+            found = getattr(self, section)
+            for entry in found if isinstance(found, tuple) else (found,):
                 if entry.source and entry.source not in names:
                     raise ValueError(f"{section}.source: found {entry.source!r}, expected one of {', '.join(names)}")
         accounts = [entry.name for entry in self.contacts]
@@ -512,9 +591,13 @@ def _line(details: ErrorDetails) -> str:
     key = re.sub(r"\.(\d+)", r"[\1]", ".".join(path))
     if details["type"] == "extra_forbidden":
         return f"{key}: no such setting{_nearest(path[-1], _siblings(path))}"
+    if details["type"] == "missing":
+        return f"{key}: found nothing, expected a value"
     message = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if details["type"] == "value_error" and not path:
         return message
+    if message.startswith("found"):  # only a part of the value is wrong
+        return f"{key}: {message}"
     expected = message if message.startswith("expected") else f"expected {message}"
     return f"{key}: found {_shown(path, details['input'])}, {expected}"
 
@@ -525,7 +608,7 @@ def _siblings(path: list[str]) -> list[str]:
         if step in model.model_fields:
             annotation = model.model_fields[step].annotation
             model = next(kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type))
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _shown(path: list[str], value: object) -> str:

@@ -50,30 +50,35 @@ def settings_tables() -> str:
     return "\n\n".join(_sections())
 
 
-def _sections() -> Iterator[str]:
-    for name, field in Settings.model_fields.items():
-        model, is_list = _model(field)
+def _sections(of: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    for key, field in of.model_fields.items():
+        if not (model := _model(field)):
+            continue
+        name = f"{prefix}{key}"
+        is_list = bool(get_args(field.annotation))
         header = f"[[{name}]]" if is_list else f"[{name}]"
         lines = [f"### `{header}`", "", f"{model.__doc__}", "", "| key | default | meaning |", "|---|---|---|"]
-        for key, setting in model.model_fields.items():
-            lines.append(f"| `{key}` | {_default(setting)} | {setting.description} |")
+        plain = [each for each in model.model_fields.items() if not _model(each[1])]
+        lines += [f"| `{each.alias or own}` | {_default(each)} | {each.description} |" for own, each in plain]
+        variable = f"{PREFIX}{name.upper().replace('.', '__')}"
         if not is_list:
-            example = next(iter(model.model_fields))
-            lines += ["", f"In the environment: `{PREFIX}{name.upper()}__{example.upper()}` and so on."]
+            lines += ["", f"In the environment: `{variable}__{plain[0][0].upper()}` and so on."]
         else:
-            lines += ["", f"In the environment: `{PREFIX}{name.upper()}`, the whole list as JSON."]
+            lines += ["", f"In the environment: `{variable}`, the whole list as JSON."]
         yield "\n".join(lines)
+        yield from _sections(model, f"{name}.")
 
 
-def _model(field: FieldInfo) -> tuple[type[BaseModel], bool]:
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    """The section that a setting is, or that each of its members is."""
     kinds = get_args(field.annotation)
     model = kinds[0] if kinds else field.annotation
-    assert isinstance(model, type)
-    assert issubclass(model, BaseModel)
-    return model, bool(kinds)
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def _default(setting: FieldInfo) -> str:
+    if setting.is_required():
+        return "needed"
     value = setting.default
     if hasattr(value, "get_secret_value"):
         value = value.get_secret_value()

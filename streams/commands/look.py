@@ -13,7 +13,7 @@ from schemas import ddl
 from streams import accounting
 from streams import schema as databases
 from streams.commands.options import DATA, Config, Data, Installation
-from streams.commands.printing import harmless, print_table
+from streams.commands.printing import harmless, print_findings, print_table
 from streams.doctor import examine
 from streams.groups import group
 
@@ -86,15 +86,7 @@ def doctor(config: Config = None, data: Data = DATA) -> None:
 
 
 async def _doctor(installation: Installation) -> bool:
-    console = Console(highlight=False, soft_wrap=True)
-    well = True
-    async for subject, state, remedy in examine(installation.settings, installation.data):
-        mark = "[red]✗[/red]" if remedy else "[green]✓[/green]"
-        console.print(f"{mark} {subject}:", harmless(state))
-        if remedy:
-            console.print("   →", harmless(remedy))
-            well = False
-    return well
+    return await print_findings(examine(installation.settings, installation.data))
 
 
 def sql(

@@ -1,11 +1,13 @@
 """Printing what came from outside: nothing in it may command a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from streams.doctor import Finding
 
 _PIPE_WIDTH = 10_000
 """Where nobody's eyes limit the width, no value is cut."""
@@ -28,6 +30,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothin
     for row in rows:
         table.add_row(*map(harmless, row))
     console.print(table if table.row_count or not nothing else nothing)
+
+
+async def print_findings(findings: AsyncIterator[Finding]) -> bool:
+    """Print what was checked; returns whether all is as it should be."""
+    console = Console(highlight=False, soft_wrap=True)
+    is_well = True
+    async for subject, state, remedy in findings:
+        console.print("[red]✗[/red]" if remedy else "[green]✓[/green]", harmless(f"{subject}:"), harmless(state))
+        if remedy:
+            console.print("   →", harmless(remedy))
+            is_well = False
+    return is_well
 
 
 def harmless(value: object) -> Text:

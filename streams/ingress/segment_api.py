@@ -28,6 +28,7 @@ class SegmentApi:
         self._intake = intake
         # Segment's clients send the write key as the user name, with an empty password.
         self._credentials = [f"{key.get_secret_value()}:".encode() for key in settings.segment.write_keys]
+        self._mails = settings.mail.compiled()
         self._account = settings.segment_contacts.name if settings.segment_contacts else ""
 
     async def post(self, request: web.Request) -> web.Response:
@@ -49,6 +50,8 @@ class SegmentApi:
 
     def _records(self, call: Call) -> list[tuple[str, Record]]:
         records = [(topics.CALLS, Record(call.key, call.line(), NO_HEADERS))]
+        if self._mails.want(call):
+            records.append((topics.MAILS, Record(call.key, call.record(), NO_HEADERS)))
         if self._account:
             records += [(topics.COHORTS, Record(batch.key, batch.line(), NO_HEADERS)) for batch in self._changes(call)]
         return records

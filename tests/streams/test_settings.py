@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -120,6 +121,44 @@ def test_no_secret_is_in_a_message() -> None:
         written('[[sources]]\npassword = ["hidden", 5]\nnope = "x"\n[[sources]]\npassword = {a = "hidden"}')
 
     assert "hidden" not in str(failure.value)
+
+
+RULE = 'event = "Order"\ntemplate_id = "d-1"\nfrom = "shop@example.com"\nto = "$.properties.email"'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('event = "Order"', "mail.rules[0].from: found nothing, expected a value"),
+        (f"{RULE}\ntoo = 'x'", "mail.rules[0].too: no such setting; the nearest is to"),
+        (f"{RULE}\nform = 'x'", "mail.rules[0].form: no such setting; the nearest is from"),
+        (f"{RULE}\nheaders = {{To = 'x'}}", "mail.rules[0].headers: found 'To', expected a header that SendGrid does"),
+        (f"{RULE}\ncc = ['$.propertys.x']", "mail.rules[0].cc: found '$.propertys.x', expected $.properties"),
+        (f"{RULE}\nmax_age = -1", "mail.rules[0].max_age: found -1, expected greater than or equal to 0"),
+        (f"{RULE}\ncc = 'a@example.com'\nbcc = 'A@example.com'", "mail.rules[0]: found 'A@example.com', expected each"),
+        (f"{RULE}\nname = 'x'\n[[mail.rules]]\n{RULE}\nname = 'x'", "mail: found two rules called 'x'"),
+        (f"{RULE}\n[mail]\nsource = 'nowhere'", "mail.source: found 'nowhere', expected one of sendgrid"),
+    ],
+)
+def test_so_it_is_for_rules_of_mails(text: str, message: str) -> None:
+    with pytest.raises(Fatal, match=re.escape(message)):
+        written(f"[[mail.rules]]\n{text}")
+
+
+def test_rules_of_mails_have_names() -> None:
+    settings = written("\n".join(f"[[mail.rules]]\n{RULE}" for _ in range(2)))
+
+    assert [rule.name for rule in settings.mail.compiled().all] == ["Order", "Order (2)"]
+
+
+def test_rules_of_mails_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = {"event": "Order", "template_id": "d-1", "from": "shop@example.com", "to": "$.properties.email"}
+    monkeypatch.setenv("GRIDSTREAM_MAIL__RULES", json.dumps([rule]))
+    monkeypatch.setenv("GRIDSTREAM_MAIL__API_KEY", "SG.hidden")
+    settings = load()
+
+    assert settings.mail.key(settings.source()) == "SG.hidden"
+    assert settings.mail.rules[0].fields == {name: value for name, value in rule.items() if name != "event"}
 
 
 @pytest.mark.parametrize(

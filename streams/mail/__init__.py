@@ -1,0 +1,1 @@
+"""The role `mail`: track calls become mails, each sent once."""
