@@ -25,7 +25,7 @@ from streams.mail.resolving import keep_resolving
 from streams.mail.sender import Sender
 from streams.normalize import Normalize
 from streams.objects.schedule import Schedule
-from streams.settings import Amplitude, Source
+from streams.sections import Amplitude, Source
 from streams.store import Store
 from streams.transport import Chunk, ChunkSchema, assigned
 

@@ -15,8 +15,9 @@ from streams.groups import groups
 from streams.objects import access
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
-from streams.settings import Amplitude as AmplitudeSettings
-from streams.settings import Contacts, Mail, Settings, Source
+from streams.sections import Amplitude as AmplitudeSettings
+from streams.sections import Contacts, Mail, Source
+from streams.settings import Settings
 
 
 class Finding(NamedTuple):

@@ -17,7 +17,8 @@ from schemas.normalize import Normalizer
 from streams.delivery import persistently
 from streams.groups import group, lags_of
 from streams.normalize import Normalize
-from streams.settings import Settings, Source
+from streams.sections import Source
+from streams.settings import Settings
 from streams.transport import Chunk
 
 _MARKED: Headers = [(topics.REPLAY_HEADER, b"1")]

@@ -20,7 +20,8 @@ from streams import embedded
 from streams.accounting import SourceAccount, Status, collect
 from streams.datafolder import DataFolder
 from streams.schema import apply
-from streams.settings import Settings, Source
+from streams.sections import Source
+from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
 
 GRIDSTREAM = (sys.executable, "-m", "streams.cli")

@@ -23,7 +23,8 @@ from streams.mail.book import STATES, Entry, MailBook, now
 from streams.mail.check import check as examine
 from streams.mail.resolving import is_abandoned, resolve
 from streams.mail.trial import find_rule, send_trial
-from streams.settings import Settings, Source
+from streams.sections import Source
+from streams.settings import Settings
 
 group = typer.Typer(help="Mails that track calls send.", no_args_is_help=True)
 

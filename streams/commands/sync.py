@@ -15,7 +15,8 @@ from streams.commands.printing import print_table
 from streams.objects.calls import Calls
 from streams.objects.sync import ObjectSync, Outcome
 from streams.schema import require_schema
-from streams.settings import Settings, Source
+from streams.sections import Source
+from streams.settings import Settings
 
 _NAMES = [kind.name for kind in OBJECTS]
 

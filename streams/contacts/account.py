@@ -11,7 +11,7 @@ from connectors.errors import Reject
 from connectors.sendgrid import SendGrid
 from schemas.contacts import Field, Mapper, Person, Rules, field_type
 from streams.contacts.memberships import Memberships
-from streams.settings import Contacts
+from streams.sections import Contacts
 
 log = structlog.get_logger()
 

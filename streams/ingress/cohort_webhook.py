@@ -9,7 +9,7 @@ from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.cohorts import MissingFactsError, cohort_batch
 from streams.ingress.intake import Intake, Refusal, body_of, is_local
-from streams.settings import Contacts
+from streams.sections import Contacts
 
 SECRET_HEADER = "X-Gridstream-Secret"  # noqa: S105  its name
 

@@ -9,7 +9,7 @@ from connectors.kafka import Headers, Record
 from schemas import topics
 from streams import metrics
 from streams.ingress.intake import Intake, Refusal, body_of, has_basic_auth
-from streams.settings import Source
+from streams.sections import Source
 
 
 class EventWebhook:

@@ -3,7 +3,7 @@
 from connectors.errors import Fatal
 from connectors.http import ForbiddenError, UnauthorizedError
 from connectors.sendgrid_objects import MARKETING, ForbiddenHereError, SendGridObjects, missing_scopes
-from streams.settings import Source
+from streams.sections import Source
 
 
 class NoMarketingError(Fatal):

@@ -16,7 +16,7 @@ from streams.delivery import persistently
 from streams.objects.calls import Calls, LostError
 from streams.objects.staging import now
 from streams.objects.sync import ObjectSync, Outcome
-from streams.settings import Source
+from streams.sections import Source
 
 log = structlog.get_logger()
 

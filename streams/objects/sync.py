@@ -21,7 +21,7 @@ from streams.objects.access import NoMarketingError
 from streams.objects.calls import Calls, IncompleteError, LostError
 from streams.objects.pulls import Puller
 from streams.objects.staging import Counts, Staging, now
-from streams.settings import Source
+from streams.sections import Source
 
 log = structlog.get_logger()
 

@@ -17,7 +17,7 @@ from streams.contacts.account import Account
 from streams.contacts.flusher import Flusher
 from streams.contacts.gather import Gather
 from streams.contacts.memberships import Memberships
-from streams.settings import Contacts
+from streams.sections import Contacts
 from tests.fakes.clock import Clock
 from tests.fakes.faults import Drop, Failure
 from tests.fakes.sendgrid import FakeSendGrid

@@ -22,7 +22,7 @@ from streams.mail import book as book_module
 from streams.mail.agent import MailAgent, resend
 from streams.mail.book import Entry, MailBook
 from streams.mail.sender import Sender
-from streams.settings import Mail
+from streams.sections import Mail
 from streams.transport import Chunk
 from tests.fakes.clock import Clock
 from tests.fakes.sendgrid import FakeSendGrid

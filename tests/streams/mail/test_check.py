@@ -10,7 +10,7 @@ from connectors.sendgrid import SendGrid
 from schemas.mail import MailRules
 from streams.mail.check import check
 from streams.mail.trial import find_rule, send_trial
-from streams.settings import Mail
+from streams.sections import Mail
 from tests.fakes.sendgrid import FakeSendGrid
 
 USUAL = {"event": "Order Shipped", "from": "shop@example.com", "to": "$.properties.email"}

@@ -11,7 +11,7 @@ from streams import doctor
 from streams.objects import pulls, staging
 from streams.objects.calls import LostError
 from streams.objects.staging import Counts
-from streams.settings import Source
+from streams.sections import Source
 from tests.fakes.faults import Drop, Respond
 from tests.fakes.sendgrid.keys import FULL_ACCESS, MARKETING
 from tests.streams.objects.world import NAMES, World

@@ -17,7 +17,7 @@ from schemas.objects import OBJECTS
 from schemas.tables import CALLS, EVENT_TABLES
 from streams.objects.calls import Calls
 from streams.objects.sync import ObjectSync, Outcome
-from streams.settings import Source
+from streams.sections import Source
 from tests.fakes.clock import Clock
 from tests.fakes.sendgrid import FakeSendGrid
 
