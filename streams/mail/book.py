@@ -28,7 +28,9 @@ _ENTRY = """
 id, rule, message_id, user_id, email, template_id, state, sg_message_id, reason, attempt, call,
 toUnixTimestamp64Milli(received_at) AS received_at, toUnixTimestamp64Milli(changed_at) AS changed_at
 """
-_BY_ID = f"SELECT {_ENTRY} FROM $db.mails_rows WHERE id IN ($ids) ORDER BY id, version DESC LIMIT 1 BY id"
+_BY_ID = (
+    f"SELECT {_ENTRY} FROM $db.mails_rows WHERE id IN ($ids) ORDER BY id, version DESC, changed_at DESC LIMIT 1 BY id"
+)
 _OPEN = "SELECT DISTINCT id FROM $db.mails_rows WHERE state IN {states:Array(String)}"
 _NEWEST = f"""
 SELECT {_ENTRY} FROM $db.mails AS mails

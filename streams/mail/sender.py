@@ -84,10 +84,17 @@ class _Trouble:
 
 @dataclass(slots=True)
 class _Group:
-    """Mails that are sent together: what is wanted, and how far each is, by id."""
+    """Mails that are sent together.
+
+    Attributes:
+        wanted: what is not decided yet, by id.
+        entries: how far each is, by id.
+        said_at: when it was last written that they wait, in milliseconds since 1970.
+    """
 
     wanted: dict[str, Wanted]
     entries: dict[str, Entry] = field(default_factory=dict)
+    said_at: int = 0
 
 
 class Sender:
@@ -181,9 +188,18 @@ class Sender:
                 raise trouble.fatal
             if trouble.error:
                 self._troubles += 1
+                await self._say_that_it_waits(group)
                 after = max(trouble.error.after or 0, _TROUBLE_SECONDS * 2**self._troubles)
                 raise Retry(str(trouble.error), min(after, _LONGEST_SECONDS))
             self._troubles = 0
+
+    async def _say_that_it_waits(self, group: _Group) -> None:
+        """So that nobody takes these mails for abandoned."""
+        at = now()
+        if at - group.said_at > _LONGEST_SECONDS * 1000:
+            group.said_at = at
+            begun = [group.entries[mail] for mail in group.wanted if group.entries[mail].attempt]
+            await self._book.write([entry.now("waiting", at) for entry in begun])
 
     async def _made(self, group: _Group) -> dict[str, Mail]:
         """The mails of a group, by id; those that cannot be sent are decided."""

@@ -11,7 +11,7 @@ from connectors.errors import Fatal
 from connectors.kafka import Record
 from schemas.normalize import Normalizer
 from streams.mail.book import MailBook
-from streams.mail.resolving import resolve, send_abandoned
+from streams.mail.resolving import is_abandoned, resolve, send_abandoned
 from streams.mail.sender import AT_ONCE, Wanted, _Group
 from tests.fakes.faults import LOST_ANSWER, Drop, Fault, Hang, Respond
 from tests.streams.mail.office import CrashError, Office
@@ -262,6 +262,24 @@ class TestWaiting:
         await office.say(call)
 
         assert seen == ["waiting"]
+
+    async def test_nobody_takes_over_what_somebody_waits_with(self, office: Office) -> None:
+        office.fake.fail(*SEND, 503, times=20)
+        calls = [office.call() for _ in range(3)]
+        abandoned = []
+        pause = office.sender._pause
+
+        async def looking(seconds: float) -> None:
+            await pause(seconds)
+            abandoned.extend([entry.id for entry in await office.entries(*calls) if is_abandoned(entry)])
+
+        office.sender._pause = looking
+        began = office.fake.clock.now()
+        await office.say(*calls)
+
+        assert office.fake.clock.now() - began > 400
+        assert not abandoned
+        assert await office.states(*calls) == ["sent"] * 3
 
     async def test_what_another_worker_has_now_is_left_to_it(self, office: Office) -> None:
         office.fake.fail(*SEND, 503)
