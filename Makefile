@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test faults faults-long bench-objects lint format docs lock clean
+.PHONY: install demo test faults faults-long bench lint format docs lock clean
 
 install: .venv/installed
 
@@ -30,9 +30,12 @@ RATE ?= 2000
 faults-long: install
 	FAULTS_SECONDS=$$(( $(MINUTES) * 60 )) FAULTS_RATE=$(RATE) $(BIN)/python -m pytest -s tests/faults/test_random.py
 
-# How fast all contacts of an account are pulled, and that memory does not grow with them.
-bench-objects: install
+# What each part does a second, on this machine: half an hour of it.
+bench: install
+	$(BIN)/python -m bench.contacts
 	$(BIN)/python -m bench.objects
+	$(BIN)/python -m bench.forward
+	$(BIN)/python -m bench.mail
 
 lint: install
 	$(BIN)/ruff check .
