@@ -231,21 +231,30 @@ _FITTERS = {"Text": _fitted_text, "Number": _fitted_number, "Date": _fitted_date
 """By a field's type: a trait's value as SendGrid takes it; None where it cannot be made one."""
 
 
-def upload(list_id: str, contacts: Sequence[bytes]) -> tuple[bytes, int]:
-    """The body of one upload, and how many of the contacts it holds: as many as SendGrid takes at once.
+def fitting(list_id: str, contacts: Sequence[bytes]) -> int:
+    """How many of some contacts, from the first on, SendGrid takes in one upload.
 
     Args:
         list_id: that they are put on; empty: on none.
         contacts: as JSON; at least one.
     """
-    head = b'{"list_ids":[' + (orjson.dumps(list_id) if list_id else b"") + b'],"contacts":['
-    size, count = len(head) + 2, 0
+    size, count = len(_head(list_id)) + 2, 0
     for contact in contacts[:MOST_ROWS]:
         size += len(contact) + 1
         if size > MOST_BYTES and count:
             break
         count += 1
-    return head + b",".join(contacts[:count]) + b"]}", count
+    return count
+
+
+def upload(list_id: str, contacts: Sequence[bytes]) -> tuple[bytes, int]:
+    """The body of one upload, and how many of the contacts it holds: those that are fitting."""
+    count = fitting(list_id, contacts)
+    return _head(list_id) + b",".join(contacts[:count]) + b"]}", count
+
+
+def _head(list_id: str) -> bytes:
+    return b'{"list_ids":[' + (orjson.dumps(list_id) if list_id else b"") + b'],"contacts":['
 
 
 def list_name(wanted: str, cohort: str, taken: Collection[str]) -> str:

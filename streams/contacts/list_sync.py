@@ -21,6 +21,7 @@ from schemas.contacts import (
     MOST_ROWS,
     Mapper,
     errored_addresses,
+    fitting,
     list_name,
     refused_addresses,
     upload,
@@ -157,7 +158,7 @@ class ListSync:
                 )
                 part = [(each, mapper.contact(each.person)) for each in people]
                 # What one request cannot hold is read again with the next page, so that each but the last is full.
-                _, count = upload(self._cohort.list_id, [contact for _, contact in part])
+                count = fitting(self._cohort.list_id, [contact for _, contact in part])
                 after = people[count - 1].person.email
                 sent = await self._send(part[:count], mapper, skipped)
                 del people, part
@@ -174,9 +175,13 @@ class ListSync:
         sync = replace(self._new_sync(), requested=len(part), skipped_no_email=skipped)
         later: list[Part] = []
         while part:
+            body, count = upload(self._cohort.list_id, [contact for _, contact in part])
+            if count < len(part):  # they were cut to fit before they got their further identifiers
+                later.append(part[count:])
+                part = part[:count]
+                sync = replace(sync, requested=len(part) + sync.errored)
             await self._memberships.save(sync)
             await self._memberships.record(self._cohort.id, (each for each, _ in part), "sending", sync.id)
-            body, _ = upload(self._cohort.list_id, [contact for _, contact in part])
             try:
                 job_id = await self._call("uploading contacts", partial(self._api.upload, body))
             except Reject as refusal:

@@ -297,6 +297,19 @@ class TestRefusals:
         assert town.lists == {"c1": {ADA, BOB}}
         assert not await town.rows("contact_rejects")
 
+    async def test_what_grows_by_identifiers_is_sent_in_more_pieces(
+        self, town: Town, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        people = {f"p{number:02}@example.com" for number in range(20)}
+        for email in people:
+            town.fake.add_contact(email, external_id="x" * 100 + email)
+        await town.say("c1", "enter", *people)
+        monkeypatch.setattr(contacts, "MOST_BYTES", 1000)
+        await town.flush()
+
+        assert town.lists == {"c1": people}
+        assert all(len(call.content) <= 1000 for call in town.fake.called(*UPLOADS))
+
     async def test_a_job_that_fails_as_a_whole_is_tried_again(self, town: Town) -> None:
         town.fake.plan_job(fails=True)
         await town.say("c1", "enter", ADA, BOB)
