@@ -3,13 +3,14 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import structlog
 
 from connectors.errors import Reject
 from connectors.sendgrid import SendGrid
-from schemas.contacts import Field, Mapper, Person, Rules, field_type
+from schemas.contacts import MOST_ROWS, Field, Mapper, Person, Rules, field_type
 from streams.contacts.memberships import Memberships
 from streams.sections import Contacts
 
@@ -19,6 +20,8 @@ _USABLE_SECONDS = 900.0
 """After so long a field that is still refused will not become usable by waiting."""
 _REMEMBERED_SECONDS = 600.0
 """How long the custom fields are taken to be what they were."""
+_PEOPLE = 2 * MOST_ROWS
+"""Who is in memory while SendGrid works: two full uploads, or any number of small ones."""
 
 
 class CustomFields:
@@ -88,6 +91,32 @@ class CustomFields:
                 log.warning("a custom field cannot be made", field=name, reason=str(error))
 
 
+class Room:
+    """How many people there may be in memory at once, of all lists together.
+
+    Args:
+        people: so many; a larger part gets in alone.
+    """
+
+    def __init__(self, people: int) -> None:
+        self._people = people
+        self._inside = 0
+        self._left = asyncio.Condition()
+
+    @asynccontextmanager
+    async def of(self, people: int) -> AsyncIterator[None]:
+        """Holds room for so many people, once it is there."""
+        async with self._left:
+            await self._left.wait_for(lambda: not self._inside or self._inside + people <= self._people)
+            self._inside += people
+        try:
+            yield
+        finally:
+            self._inside -= people
+            async with self._left:
+                self._left.notify_all()
+
+
 class Account:
     """Everything that syncing an account's lists needs.
 
@@ -99,7 +128,8 @@ class Account:
         memberships: what is known of them.
         fields: its custom fields.
         naming: held while a list gets its name, so that no two get the same.
-        paging: held while a page of people is read and sent: there is one at a time in memory.
+        paging: held while a page of people is read: there is one at a time in memory.
+        room: for those who are being sent or taken off.
     """
 
     def __init__(self, settings: Contacts, api: SendGrid, memberships: Memberships) -> None:
@@ -111,6 +141,7 @@ class Account:
         self.fields = CustomFields(api, self.rules, create=settings.create_custom_fields)
         self.naming = asyncio.Lock()
         self.paging = asyncio.Lock()
+        self.room = Room(_PEOPLE)
 
 
 def rules_of(settings: Contacts) -> Rules:

@@ -6,6 +6,7 @@ News of contacts that are about no list go the same way; they just name none.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -148,27 +149,34 @@ class ListSync:
 
     async def _enter(self, skipped: int) -> None:
         after = ""
-        while True:
+        while last := await self._enter_page(after, skipped):
+            after, skipped = last, 0
+        if skipped:
+            await self._memberships.save(replace(self._new_sync(), skipped_no_email=skipped).ended("completed"))
+
+    async def _enter_page(self, after: str, skipped: int) -> str:
+        """Send the next people, as many as fit one upload. Returns the last one's address; empty: there were none."""
+        async with AsyncExitStack() as sending:
             async with self._account.paging:
                 people = await self._memberships.entering(self._cohort.id, after, MOST_ROWS)
                 if not people:
-                    break
+                    return ""
                 mapper = await self._call(
                     "asking for custom fields", partial(self._account.fields.mapper, [each.person for each in people])
                 )
                 part = [(each, mapper.contact(each.person)) for each in people]
                 # What one request cannot hold is read again with the next page, so that each but the last is full.
-                count = fitting(self._cohort.list_id, [contact for _, contact in part])
-                after = people[count - 1].person.email
-                sent = await self._send(part[:count], mapper, skipped)
-                del people, part
+                part = part[: fitting(self._cohort.list_id, [contact for _, contact in part])]
+                last = part[-1][0].person.email
+                del people
+                await sending.enter_async_context(self._account.room.of(len(part)))
+                sent = await self._send(part, mapper, skipped)
+                del part
             parts = [*sent.later, *await self._settle(sent, mapper)]
             while parts:
                 sent = await self._send(parts.pop(), mapper, 0)
                 parts += [*sent.later, *await self._settle(sent, mapper)]
-            skipped = 0
-        if skipped:
-            await self._memberships.save(replace(self._new_sync(), skipped_no_email=skipped).ended("completed"))
+        return last
 
     async def _send(self, part: Part, mapper: Mapper, skipped: int) -> "_Sent":
         """Send people, but for those whom SendGrid refuses at once."""
@@ -309,7 +317,8 @@ class ListSync:
             # Of whom nobody knows whether an upload of theirs is still on its way, it is waited for.
             settled = [each for each in people if each.phase == "on" or now() - each.moved > _LOST_MS]
             if settled:
-                await self._remove({each.person.email: each for each in settled})
+                async with self._account.room.of(len(settled)):
+                    await self._remove({each.person.email: each for each in settled})
             after = people[-1].person.email
 
     async def _remove(self, people: dict[str, Pending]) -> None:
