@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from connectors.kafka import Admin, Producer, Record, partition_of
+from connectors.kafka import Admin, Producer, partition_of
 from schemas import topics
 from schemas.columns import time_text
 from schemas.events import EVENTS
@@ -65,15 +65,13 @@ class Feed:
     async def publish(self, seconds: float) -> None:
         """As many events at once as come in so many seconds."""
         noisy = round(_NOISY_IDS * _NOISY_RATE * seconds)
-        batches: dict[tuple[str, int], list[Record]] = {}
+        outgoing = self._producer.outgoing()
         for number in range(round(_RATE * seconds)):
             user = f"noisy-{number % _NOISY_IDS}" if number < noisy else f"user-{next(self._numbers) % _IDS}"
             key = user.encode()
-            batches.setdefault((self._topic, partition_of(key, self._partitions)), []).append(
-                Record(key, self._line(user))
-            )
+            outgoing.add(self._topic, partition_of(key, self._partitions), key, self._line(user))
             self.sent += 1
-        await self._producer.publish_all(batches)
+        await self._producer.publish_all(outgoing)
 
     def _line(self, user: str) -> bytes:
         now = time.time()

@@ -1,6 +1,6 @@
 """ClickHouse over HTTP: queries, and inserts of ready lines. Server, cluster and embedded engine are all the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -111,14 +111,14 @@ class ClickHouse:
         if self._client:
             await self._client.close()
 
-    async def insert(self, table: str, lines: bytes) -> None:
+    async def insert(self, table: str, lines: Iterable[bytes]) -> None:
         """Insert rows that are JSON objects, one a line, with the table's column names.
 
         The same rows may be inserted again: their identity makes them one.
 
         Args:
             table: quoted for SQL.
-            lines: as one body.
+            lines: in pieces, made while they are sent: no insert is in memory as a whole.
 
         Raises:
             Retry: not now; nothing, a part or all may have been written.
@@ -126,7 +126,9 @@ class ClickHouse:
             Fatal: the table or the right to write it is missing.
         """
         with self._translated():
-            await self._connected.raw_insert(table, insert_block=lines, fmt="JSONEachRow", settings=_INSERT_SETTINGS)
+            await self._connected.raw_insert(
+                table, insert_block=_stream(lines), fmt="JSONEachRow", settings=_INSERT_SETTINGS
+            )
 
     async def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> QueryResult:
         """Run any statement. `{name:Type}` in it takes the parameter of that name.
@@ -149,6 +151,11 @@ class ClickHouse:
         except (ClickHouseError, aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = f"ClickHouse at {self.address}: {str(error)[:_SHOWN].strip() or type(error).__name__}"
             raise _meaning(error)(reason) from error
+
+
+async def _stream(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 def _meaning(error: Exception) -> type[Retry | Reject | Fatal]:

@@ -4,20 +4,28 @@ DDL and normalizer read the same object, so they cannot disagree.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
+from typing import Any
 
 import orjson
 
 _INT64 = range(-(2**63), 2**63)
+_INT64_DIGITS = 19
+_MOST_INT64 = 2**63 - 1
+"""The parser gives integers down to the least Int64 and up to twice this."""
 _INTEGER_TEXT = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER_TEXT = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _MILLISECONDS_FROM = 10**11
 """A number this large counts milliseconds: as seconds it would be the year 5138, as milliseconds it is 1973."""
 _CLICKHOUSE_TIME_MS = range(-2_208_988_800_000, 10_413_791_999_999)
 """What DateTime64 holds: 1900 to 2299."""
+
+
+_REMEMBERED_TIMES = 100_000
 
 
 class UncertainError(ValueError):
@@ -36,11 +44,13 @@ class ColumnType:
         clickhouse: the type in DDL.
         exact: a JSON value of exactly this Python type is stored as it is.
         convert: any other value but null. Raises UncertainError where the value does not certainly mean the same.
+        frequent: what convert does with values of exactly these Python types, where most are of these: a shorter way.
     """
 
     clickhouse: str
     exact: type | None
     convert: Callable[[object], object]
+    frequent: Mapping[type, Callable[[Any], object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +157,22 @@ def _to_text(value: object) -> str:
 
 
 def _to_email(value: object) -> str:
-    return _to_text(value).strip().lower()
+    return _trimmed_lower(_to_text(value))
+
+
+def _trimmed_lower(value: str) -> str:
+    return value.strip().lower()
+
+
+def _checked(value: int) -> int:
+    if value > _MOST_INT64:
+        raise UncertainError
+    return value
+
+
+def _integer_of_text(value: str) -> int:
+    is_short = value.isdecimal() and value.isascii() and len(value) < _INT64_DIGITS
+    return int(value) if is_short else _to_integer(value)
 
 
 def _to_integer(value: object) -> int:
@@ -174,26 +199,36 @@ def _to_flag(value: object) -> bool:
 
 
 def _to_tags(value: object) -> list[str]:
-    if isinstance(value, list):
-        return [text(member) for member in value]
-    return [_to_text(value)] if value != "" else []
+    return _texts(value) if isinstance(value, list) else _one_text(_to_text(value))
+
+
+def _texts(members: list[object]) -> list[str]:
+    return [member if type(member) is str else text(member) for member in members]
+
+
+def _one_text(value: str) -> list[str]:
+    return [value] if value else []
 
 
 def _to_time(value: object) -> str:
     return time_text(milliseconds(value))
 
 
+_known_time = lru_cache(_REMEMBERED_TIMES)(_to_time)
+"""Most events share their times with many others."""
+
+
 TEXT = ColumnType("String", str, _to_text)
 LABEL = ColumnType("LowCardinality(String)", str, _to_text)
 """Text of few different values."""
-EMAIL = ColumnType("String", None, _to_email)
+EMAIL = ColumnType("String", None, _to_email, {str: _trimmed_lower})
 """SendGrid does not distinguish the case of addresses."""
-INTEGER = ColumnType("Int64", None, _to_integer)
-OPTIONAL_INTEGER = ColumnType("Nullable(Int64)", None, _to_integer)
+INTEGER = ColumnType("Int64", None, _to_integer, {int: _checked, str: _integer_of_text})
+OPTIONAL_INTEGER = ColumnType("Nullable(Int64)", None, _to_integer, {int: _checked, str: _integer_of_text})
 """Where 0 is a value of its own and must not stand for "not given"."""
 FLAG = ColumnType("Bool", bool, _to_flag)
-TIME = ColumnType("DateTime64(3, 'UTC')", None, _to_time)
-TAGS = ColumnType("Array(LowCardinality(String))", None, _to_tags)
+TIME = ColumnType("DateTime64(3, 'UTC')", None, _to_time, {int: _known_time, float: _known_time})
+TAGS = ColumnType("Array(LowCardinality(String))", None, _to_tags, {str: _one_text, list: _texts})
 ARGS = ColumnType("Map(LowCardinality(String), String)", dict, _to_text)
 """Key-value pairs of the customer's (ClickHouse's own advice for them is a Map)."""
 TEXTS = ColumnType("Array(String)", None, _to_tags)

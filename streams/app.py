@@ -13,7 +13,6 @@ from schemas.mail import MailRules
 from schemas.normalize import Normalizer
 from schemas.tables import CALLS
 from streams.aside import Aside
-from streams.batching import BatchPolicy
 from streams.contacts.account import Account
 from streams.contacts.flusher import Flusher
 from streams.contacts.gather import Gather
@@ -29,12 +28,8 @@ from streams.sections import Amplitude, Source
 from streams.store import Store
 from streams.transport import Chunk, ChunkSchema, assigned
 
-STORE_BATCH = BatchPolicy(rows=100_000, seconds=0.5)
-"""Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000."""
-
 HELD_BYTES = 128 << 20
 """Of records that agents may hold without having acknowledged them."""
-_POLL_RECORDS = 20_000
 _METADATA_MS = 10_000
 """So soon a worker notices that a topic was made anew or has got more partitions."""
 
@@ -60,7 +55,6 @@ def faust_app(group: str, bootstrap_servers: str, member: str | None = None, hel
         topic_disable_leader=True,
         stream_wait_empty=False,
         stream_buffer_maxsize=held_bytes,  # of bytes, not events: the transport bounds what agents may hold
-        broker_max_poll_records=_POLL_RECORDS,
         broker_session_timeout=10.0,
         broker_heartbeat_interval=3.0,
         broker_rebalance_timeout=30.0,
@@ -81,7 +75,7 @@ def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> 
     """The store role's agents for one source, by topic: one a table."""
     letters = topics.dead_letters(source.name)
     return {
-        topic: Store(source.name, table, clickhouse, producer, letters, STORE_BATCH).agent
+        topic: Store(source.name, table, clickhouse, producer, letters).agent
         for topic, table in topics.stored(source.name).items()
     }
 
@@ -94,7 +88,7 @@ def calls_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> 
         clickhouse: open.
         producer: started.
     """
-    store = Store(source.name, CALLS, clickhouse, producer, topics.dead_letters(source.name), STORE_BATCH)
+    store = Store(source.name, CALLS, clickhouse, producer, topics.dead_letters(source.name))
     return {topics.CALLS: store.agent}
 
 

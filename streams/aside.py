@@ -39,7 +39,7 @@ class Aside:
             reason: why it could not be processed, for people.
             received_at: when it came in, in milliseconds since 1970.
         """
-        log.warning("put aside", step=self._step, topic=record.topic, offset=record.offset, reason=reason)
+        log.warning("put aside", step=self._step, offset=record.offset, reason=reason)
         letter = replayed(record.headers, record.value)
         if letter:
             letter = letter.failed_again(reason, _now())
@@ -55,7 +55,7 @@ class Aside:
             )
         await self._publish(letter)
 
-    async def succeeded(self, record: Any) -> None:  # noqa: ANN401  aiokafka's ConsumerRecord
+    async def succeeded(self, record: Any) -> None:  # noqa: ANN401  aiokafka's
         """Something was processed: if it replays a letter, that one is done."""
         if letter := replayed(record.headers, record.value):
             await self._publish(letter.now("replayed", _now()))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from streams.transport import Chunk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchPolicy:
-    """When what was gathered goes on.
+    """When what was gathered goes on. It may change while batches are made.
 
     Attributes:
         rows: at so many records,

@@ -1,14 +1,12 @@
 """The normalize role: raw bodies become one record per event, in the topic of its type, keyed by user id."""
 
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterable, Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
-from connectors.kafka import NO_HEADERS, Headers, Producer, Record, key_number
+from connectors.kafka import NO_HEADERS, Headers, Outgoing, Producer, key_number
 from schemas import topics
 from schemas.columns import time_text
 from schemas.dead_letters import HEADER, DeadLetter, letter_id
@@ -19,8 +17,6 @@ from streams.delivery import persistently
 from streams.transport import Chunk
 
 _REMEMBERED_KEYS = 100_000
-
-Batches = dict[tuple[str, int], list[Record]]
 
 
 class Normalize:
@@ -49,44 +45,48 @@ class Normalize:
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Publish what each chunk becomes, then acknowledge it."""
         async for chunk in stream:
-            batches = self.batches(chunk)
-            await failpoints.reach("before-publishing")
-            await persistently("publishing events", partial(self._producer.publish_all, batches))
-            await failpoints.reach("after-publishing")
+            await self.publish(chunk)
             chunk.acknowledge()
 
-    def batches(self, chunk: Chunk, headers: Headers = NO_HEADERS) -> Batches:
-        """The records that a chunk of raw records becomes, by topic and partition.
+    async def publish(self, chunk: Chunk, headers: Headers = NO_HEADERS) -> None:
+        """Publish the records that a chunk of the raw topic becomes; returns when Kafka has them.
 
         Args:
             chunk: of the raw topic.
             headers: of all records of events.
         """
-        batches: Batches = defaultdict(list)
-        expired = chunk.skipped
-        for raw in chunk.records:
-            self._add(batches, raw, headers, expired)
-            expired = 0
-        return batches
 
-    def _add(self, batches: Batches, raw: Any, headers: Headers, expired: int) -> None:  # noqa: ANN401  aiokafka's record
+        async def attempt() -> None:
+            outgoing = self._producer.outgoing()
+            expired = chunk.skipped
+            for raw in chunk.records:
+                self._add(outgoing, chunk, raw, headers, expired)
+                expired = 0
+            await failpoints.reach("before-publishing")
+            await self._producer.publish_all(outgoing)
+            await failpoints.reach("after-publishing")
+
+        await persistently("publishing events", attempt)
+
+    def _add(self, outgoing: Outgoing, chunk: Chunk, raw: Any, headers: Headers, expired: int) -> None:  # noqa: ANN401
         about = dict(raw.headers)
         body = raw.value or b""
         received_at = _milliseconds(about.get("received_at"), raw.timestamp)
         events, malformed = self._normalizer(body, received_at)
+        add, targets, keys = outgoing.add, self._events, self._keys
         for event, user_id, _, line in events:
-            key, number = self._keys[user_id]
-            topic, partitions = self._events[event.name]
-            batches[topic, number % partitions].append(Record(key, line, headers))
+            key, number = keys[user_id]
+            topic, partitions = targets[event.name]
+            add(topic, number % partitions, key, line, headers)
         letters = [
             DeadLetter(
-                id=letter_id("normalize", raw.partition, raw.offset, received_at, position),
+                id=letter_id("normalize", chunk.partition, raw.offset, received_at, position),
                 source=self._source,
                 step="normalize",
                 reason=element.reason,
                 received_at=received_at,
                 payload=element.payload,
-                topic=raw.topic,
+                topic=chunk.topic,
             )
             for position, element in malformed.items()
         ]
@@ -96,11 +96,11 @@ class Normalize:
         for letter in letters:
             key, number = self._keys[letter.id]
             topic, partitions = self._dead_letters
-            batches[topic, number % partitions].append(Record(key, letter.line()))
+            add(topic, number % partitions, key, letter.line())
         # A replayed letter has been counted as one accepted and malformed element when it first came in.
         counted = 1 if replayed else 0
         delivery = {
-            "partition": raw.partition,
+            "partition": chunk.partition,
             "offset": raw.offset,
             "received_at": time_text(received_at),
             "verified": about.get("verified", b"").decode("utf-8", "replace"),
@@ -111,7 +111,7 @@ class Normalize:
             "expired": expired,
         }
         topic, partitions = self._deliveries
-        batches[topic, raw.partition % partitions].append(Record(None, orjson.dumps(delivery)))
+        add(topic, chunk.partition % partitions, None, orjson.dumps(delivery))
 
 
 def _after_replay(letter: DeadLetter, failures: list[DeadLetter], *, succeeded: bool) -> list[DeadLetter]:

@@ -122,7 +122,7 @@ class Relay:
         try:
             relay, copy = Copy.of_line(record.value)
         except ValueError as error:
-            log.warning("skipped", topic=record.topic, offset=record.offset, reason=str(error))
+            log.warning("skipped", topic=self._again, offset=record.offset, reason=str(error))
             return None
         return copy if relay == self._name else None
 

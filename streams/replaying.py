@@ -6,7 +6,6 @@ added since then get their values. The events are marked with the header `replay
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,7 +13,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from connectors.kafka import Admin, Headers, Producer, translated
 from schemas import topics
 from schemas.normalize import Normalizer
-from streams.delivery import persistently
 from streams.groups import group, lags_of
 from streams.normalize import Normalize
 from streams.sections import Source
@@ -105,8 +103,7 @@ class Replay:
             for tp, records in fetched.items():
                 wanted = [record for record in records if record.offset < lasts[tp]]
                 if wanted:
-                    batches = normalize.batches(Chunk(tp.topic, tp.partition, wanted, 0), self._headers)
-                    await persistently("publishing events", partial(self._producer.publish_all, batches))
+                    await normalize.publish(Chunk(tp.topic, tp.partition, wanted, 0), self._headers)
                 waiting[tp] = records[-1].offset + 1
                 await self._consumer.commit({tp: waiting[tp]})
                 if waiting[tp] >= lasts[tp]:

@@ -13,7 +13,7 @@ aiokafka 0.14 and chosen by a broker URL that begins with `chunked://` (the entr
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
@@ -21,11 +21,13 @@ import aiokafka
 import faust
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError, KafkaError
 from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from faust.types.tuples import Message
 
 from streams import failpoints
 
@@ -34,6 +36,12 @@ log = structlog.get_logger()
 _FETCH_SECONDS = 0.1
 """How long a fetch waits for data. A partition that was read to its end is asked for again only with the next fetch, so
 this bounds how long a busy partition waits for idle ones."""
+_FETCH_WAIT_SECONDS = 1.0
+"""After so long without data it is looked whether something else is to be done."""
+_CHUNK_BYTES = 4 << 20
+"""At which a chunk is large enough: each costs a turn through Faust and a commit."""
+_FETCH_BYTES = 16 << 20
+"""At which enough is fetched at once: of unpacked records, and of packed ones in Kafka's answer."""
 _POLL_INTERVAL_MS = 2**31 - 1
 """A worker that waits for ClickHouse fetches nothing, for hours if need be, and must stay in its group."""
 _HANDOVER_SECONDS = 3.0
@@ -48,7 +56,7 @@ class Chunk:
     """Consecutive records of one partition, processed and acknowledged as one.
 
     Attributes:
-        records: aiokafka's ConsumerRecords; never empty.
+        records: aiokafka's DefaultRecords, with `offset`, `timestamp`, `key`, `value`, `headers`; never empty.
         size: bytes of their values.
         skipped: records before it that nobody has read and Kafka no longer has.
         acknowledged: everything in it is written, published or dead-lettered.
@@ -181,10 +189,16 @@ class Consumer(driver.Consumer):
         if not self.flow_active:
             await self.wait_first(self.can_resume_flow.wait(), fetcher._stopped.wait())
 
-    def _message(self, tp: TP, chunk: Chunk) -> Any:
-        message = self._to_message(tp, chunk.records[-1])
-        message.value = chunk  # type: ignore[assignment]  # Faust passes on whatever it is
-        return message
+    def _message(self, tp: TP, chunk: Chunk) -> Message:
+        last = chunk.records[-1]
+        return Message(
+            *(tp.topic, tp.partition, last.offset, last.timestamp / 1000, last.timestamp_type, None, None),
+            cast("bytes", chunk),  # Faust passes on whatever it is
+            None,
+            *(0, 0),
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
     def ack(self, message: Any) -> bool:
         """Faust's own acknowledgement: it says that a message went through, not that it was processed."""
@@ -247,8 +261,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             partition_assignment_strategy=[RoundRobinPartitionAssignor],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            max_poll_records=conf.broker_max_poll_records,
             max_poll_interval_ms=_POLL_INTERVAL_MS,
+            fetch_max_bytes=_FETCH_BYTES,
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=int(_FETCH_SECONDS * 1000),
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
@@ -275,16 +289,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return await self.call_thread(self._fetch, set(partitions))  # type: ignore[no-any-return]
 
     async def _fetch(self, partitions: set[TP]) -> tuple[object, list[tuple[TP, Chunk]]]:
-        consumer = self._ensure_consumer()
-        with consumer._fetcher._subscriptions.fetch_context():
-            fetched = await consumer._fetcher.fetched_records(
-                partitions, timeout=1.0, max_records=consumer._max_poll_records
-            )
-        # No await from here: the assignment is the one whose positions have just moved.
-        return self.current_assignment(), [
-            (TP(*tp), Chunk(tp.topic, tp.partition, records, sum(len(record.value or b"") for record in records)))
-            for tp, records in fetched.items()
-        ]
+        fetcher = self._ensure_consumer()._fetcher
+        if not isinstance(fetcher._records, _Fetched):
+            fetcher._records = _Fetched(fetcher._records)
+        chunks: dict[TP, Chunk] = {}
+        wait = _FETCH_WAIT_SECONDS
+        with fetcher._subscriptions.fetch_context():
+            while (waiting := partitions - chunks.keys()) and sum(each.size for each in chunks.values()) < _FETCH_BYTES:
+                try:
+                    fetched = await fetcher.fetched_records(waiting, wait, max_records=1)
+                except KafkaError:
+                    if not chunks:
+                        raise
+                    break  # it comes again with the next fetch; these records do not
+                for tp, ((records, size),) in fetched.items():
+                    chunks[TP(*tp)] = Chunk(tp.topic, tp.partition, records, size)
+                # No await from here: the assignment is the one whose positions have just moved. Without a time to wait
+                # and without a rebalance, fetched_records does not await either.
+                if not fetched or fetcher._subscriptions.reassignment_in_progress:
+                    break
+                wait = 0
+        return self.current_assignment(), list(chunks.items())
 
     async def committed(self, partitions: Iterable[TP]) -> dict[TP, int | None]:
         """The group's committed offsets; None where there is none."""
@@ -312,6 +337,49 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         await failpoints.reach("after-committing")
         return True
+
+
+class _Fetched(dict[TopicPartition, Any]):
+    """Where aiokafka keeps what it has fetched. Here it gives records in pieces instead of one by one.
+
+    aiokafka makes an object of ten attributes for each record: with the rest of its loop 1.2 µs, where reading a whole
+    batch takes 0.5 µs a record.
+    """
+
+    def __init__(self, fetched: Mapping[TopicPartition, Any]) -> None:
+        super().__init__()
+        for tp, result in fetched.items():
+            self[tp] = result
+
+    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
+        if isinstance(result, FetchResult):
+            records = result._partition_records
+            records._records_iterator = _pieces(records)
+        super().__setitem__(tp, result)
+
+
+def _pieces(fetched: Any) -> Iterator[tuple[list[Any], int]]:
+    """What aiokafka's PartitionRecords holds, as records and the bytes of their values; never empty."""
+    piece: list[Any] = []
+    size = 0
+    while fetched._records.has_next():
+        batch = fetched._records.next_batch()
+        if not batch.validate_crc():
+            if piece:
+                yield piece, size
+            raise CorruptRecordException(f"Invalid CRC - {fetched._tp}")
+        if not batch.is_control_batch:
+            records = list(batch)
+            if batch.base_offset < fetched.next_fetch_offset:  # a fetch begins with a whole batch
+                records = [record for record in records if record.offset >= fetched.next_fetch_offset]
+            piece += records
+            size += sum([len(record.value or b"") for record in records])
+        fetched.next_fetch_offset = batch.next_offset
+        if size >= _CHUNK_BYTES:
+            yield piece, size
+            piece, size = [], 0
+    if piece:
+        yield piece, size
 
 
 def assigned(app: faust.App) -> set[tuple[str, int]]:

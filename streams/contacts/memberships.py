@@ -327,7 +327,7 @@ class Memberships:
             lines += orjson.dumps(row) + b"\n"
         if lines:
             name = f"{self._database}.{identifier(table.rows)}"
-            await persistently("inserting", partial(self._clickhouse.insert, name, bytes(lines)))
+            await persistently("inserting", partial(self._clickhouse.insert, name, [bytes(lines)]))
 
 
 def now() -> int:

@@ -48,15 +48,19 @@ class MailAgent:
         """Decide what becomes of what comes, then acknowledge it."""
         async for batch in batches(stream, GROUP):
             lost: set[int] = set()
-            records = [record for chunk in batch for record in chunk.records]
-            wanted = [mail for record in records for mail in await self._read(record)]
+            wanted = [
+                mail
+                for chunk in batch
+                for record in chunk.records
+                for mail in await self._read(record, chunk.partition)
+            ]
             for group in groups(wanted, GROUP.rows):
                 lost |= await self._sender.deliver(group)
             for chunk in batch:
                 if chunk.partition not in lost:
                     chunk.acknowledge()
 
-    async def _read(self, record: Any) -> list[Wanted]:  # noqa: ANN401  aiokafka's ConsumerRecord
+    async def _read(self, record: Any, partition: int) -> list[Wanted]:  # noqa: ANN401  aiokafka's
         headers = dict(record.headers)
         letter = replayed(record.headers, record.value)
         if _REPLAY in headers and not letter:
@@ -66,11 +70,11 @@ class MailAgent:
         except ValueError as error:
             await self._put_aside(record, letter, f"not a call: {error}")
             return []
-        wanted = [Wanted(rule, call, record.value, record.partition, letter) for rule in self._rules.of(call)]
+        wanted = [Wanted(rule, call, record.value, partition, letter) for rule in self._rules.of(call)]
         if _RESEND in headers:
             asked = orjson.loads(headers[_RESEND])
             return [
-                Wanted(each.rule, call, record.value, record.partition, resend=asked["attempt"])
+                Wanted(each.rule, call, record.value, partition, resend=asked["attempt"])
                 for each in wanted
                 if each.id == asked["id"]
             ]
@@ -82,7 +86,7 @@ class MailAgent:
         return wanted
 
     async def _put_aside(self, record: Any, letter: DeadLetter | None, reason: str) -> None:  # noqa: ANN401
-        log.warning("a record sends no mail", partition=record.partition, offset=record.offset, reason=reason)
+        log.warning("a record sends no mail", offset=record.offset, reason=reason)
         if letter:
             letter = letter.failed_again(reason, now())
         else:
@@ -93,7 +97,7 @@ class MailAgent:
                 reason=reason,
                 received_at=record.timestamp,
                 payload=record.value or b"",
-                topic=record.topic,
+                topic=topics.MAILS,
             )
         publish = partial(
             self._producer.publish, topics.dead_letters(self._source), Record(letter.id.encode(), letter.line())

@@ -182,7 +182,7 @@ class MailBook:
             lines += orjson.dumps(row) + b"\n"
         if lines:
             name = f"{self._database}.{identifier(table.rows)}"
-            await persistently("inserting", partial(self._clickhouse.insert, name, bytes(lines)))
+            await persistently("inserting", partial(self._clickhouse.insert, name, [bytes(lines)]))
 
 
 def now() -> int:

@@ -154,7 +154,7 @@ class Staging:
     async def _insert(self, table: str) -> None:
         lines, self._held[table] = bytes(self._held[table]), bytearray()
         if lines:
-            await self._calls("inserting", partial(self._clickhouse.insert, table, lines))
+            await self._calls("inserting", partial(self._clickhouse.insert, table, [lines]))
 
     async def _query(self, sql: str, **parameters: object) -> QueryResult:
         return await self._calls("asking ClickHouse", partial(self._clickhouse.query, sql, parameters))

@@ -135,4 +135,4 @@ class ObjectSync:
             "error": outcome.error,
         }
         table = f"{identifier(self._source.name)}.{identifier(SYNCS.rows)}"
-        await self._calls("inserting", partial(self._clickhouse.insert, table, orjson.dumps(row)))
+        await self._calls("inserting", partial(self._clickhouse.insert, table, [orjson.dumps(row)]))

@@ -13,7 +13,7 @@ import faust
 import pytest
 
 from connectors.errors import Fatal
-from connectors.kafka import Admin, Producer, Record
+from connectors.kafka import Admin, Producer
 from streams import app as wiring
 from streams import worker
 from streams.batching import BatchPolicy, batches
@@ -42,8 +42,10 @@ class Engine:
             await admin.ensure_topics({self.topic: {}}, 1, 1)
         producer = Producer(self.servers)
         await producer.start()
-        records = [Record(None, str(number).encode()) for number in range(_RECORDS)]
-        await producer.publish_all({(self.topic, 0): records})
+        outgoing = producer.outgoing()
+        for number in range(_RECORDS):
+            outgoing.add(self.topic, 0, None, str(number).encode())
+        await producer.publish_all(outgoing)
         await producer.stop()
 
     def app(self, agent: Agent, **options: Any) -> faust.App:

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
 
-from connectors.kafka import Producer, Record
+from connectors.kafka import Producer
 from schemas import topics
 from schemas.events import EVENTS
 from streams.accounting import SourceAccount
@@ -100,7 +100,10 @@ async def test_a_row_that_clickhouse_refuses_is_a_dead_letter_and_takes_no_neigh
     producer = Producer(pipeline.servers)
     await producer.start()
     topic = topics.events(pipeline.source, NAMES["click"])
-    await producer.publish_all({(topic, 0): [Record(None, line) for line in lines]})
+    outgoing = producer.outgoing()
+    for line in lines:
+        outgoing.add(topic, 0, None, line)
+    await producer.publish_all(outgoing)
     await producer.stop()
     account = await pipeline.settled()
 

@@ -9,7 +9,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka import Admin, Producer, Record
+from connectors.kafka import Admin, Producer
 from streams import app as wiring
 from streams import transport
 from streams.settings import Settings
@@ -159,7 +159,10 @@ class Broker:
     async def fill(self, *values: bytes, partition: int = 0) -> None:
         producer = Producer(self.servers)
         await producer.start()
-        await producer.publish_all({(self.topic, partition): [Record(None, value) for value in values]})
+        outgoing = producer.outgoing()
+        for value in values:
+            outgoing.add(self.topic, partition, None, value)
+        await producer.publish_all(outgoing)
         await producer.stop()
 
     async def committed(self) -> dict[int, int]:
@@ -288,8 +291,9 @@ class TestOnARealBroker:
         assert sorted(first.seen + second.seen) == sorted(numbered(0, 29))
 
     async def test_no_more_is_fetched_than_may_be_held(self, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(wiring, "_POLL_RECORDS", 10)
-        await broker.fill(*[b"x" * 100] * 100)
+        monkeypatch.setattr(transport, "_CHUNK_BYTES", 1000)
+        for _ in range(10):  # each is a batch of its own
+            await broker.fill(*[b"x" * 100] * 10)
         async with broker.reading(keep, held_bytes=1000) as reader:
             await reader.until(10)
             await broker.fill(b"more")

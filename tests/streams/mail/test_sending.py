@@ -1,6 +1,7 @@
 """What becomes of a mail: on the real engine, against a SendGrid that behaves as documented."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -77,7 +78,7 @@ class TestSending:
         inserts = 0
         insert = office.clickhouse.insert
 
-        async def counted(table: str, lines: bytes) -> None:
+        async def counted(table: str, lines: Iterable[bytes]) -> None:
             nonlocal inserts
             inserts += 1
             await insert(table, lines)
@@ -365,7 +366,7 @@ class TestDoubt:
         at = office.fake.clock.now()
         event = mail.event("processed", at)
         (line,) = (each.line for each in Normalizer("uid")(orjson.dumps([event]), int(at * 1000)).events)
-        await office.clickhouse.insert(f"{office.database}.processed_rows", line)
+        await office.clickhouse.insert(f"{office.database}.processed_rows", [line])
         await resolve(office.book)
 
         (entry,) = await office.entries(call)

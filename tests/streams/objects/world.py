@@ -78,7 +78,7 @@ class World:
             orjson.dumps({"event_id": f"{name}{at}{email}", "email": email, "user_id": email} | common)
             for email in emails
         )
-        await self.clickhouse.insert(table, b"\n".join(lines))
+        await self.clickhouse.insert(table, [b"\n".join(lines)])
 
     async def calls(self, event: str, *user_ids: str, at: float) -> None:
         """Track calls of a Segment client come in.
@@ -90,7 +90,7 @@ class World:
         """
         call = {"type": "track", "event": event, "timestamp": time_text(int(at * 1000))}
         lines = (orjson.dumps(call | {"message_id": f"{event}{user_id}", "user_id": user_id}) for user_id in user_ids)
-        await self.clickhouse.insert(f"{identifier(self.database)}.{identifier(CALLS.rows)}", b"\n".join(lines))
+        await self.clickhouse.insert(f"{identifier(self.database)}.{identifier(CALLS.rows)}", [b"\n".join(lines)])
 
 
 @asynccontextmanager

@@ -1,0 +1,204 @@
+"""The machine that a bench of the pipeline runs on: Kafka, the engine, contenders as processes, and what they cost."""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import psutil
+
+from connectors.clickhouse import ClickHouse
+from connectors.kafka import Admin, Producer
+from schemas import topics
+from schemas.ddl import identifier
+from schemas.tables import EVENT_TABLES
+from streams import embedded, schema
+from streams.datafolder import DataFolder
+from streams.sections import Source
+from streams.settings import Settings
+from streams.supervisor import Program, Supervisor
+
+_LOOK_SECONDS = 0.05
+_PATIENCE_SECONDS = 600
+
+
+class Cost(NamedTuple):
+    """What one process used.
+
+    Attributes:
+        seconds: of CPU.
+        peak_mb: of memory, since it started.
+    """
+
+    seconds: float
+    peak_mb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was measured of one run.
+
+    Attributes:
+        events: that went through,
+        seconds: and how long that took.
+        costs: by the name of a process.
+    """
+
+    events: int
+    seconds: float
+    costs: Mapping[str, Cost]
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds
+
+    @property
+    def cpu(self) -> float:
+        """CPU µs per event, of all processes."""
+        return sum(cost.seconds for cost in self.costs.values()) / self.events * 1e6
+
+    def line(self) -> str:
+        """For people."""
+        parts = ", ".join(
+            f"{name} {cost.seconds / self.events * 1e6:.1f} µs {cost.peak_mb} MB" for name, cost in self.costs.items()
+        )
+        return f"{self.rate:,.0f} events/s, {self.cpu:.1f} µs CPU an event ({parts})"
+
+
+class Stage:
+    """Servers that run, and what a contender needs of them.
+
+    Attributes:
+        servers: of Kafka.
+        clickhouse: connected, with the right to write.
+        clickhouse_url: for a contender.
+        folder: for logs.
+        producer: started.
+    """
+
+    def __init__(
+        self, settings: Settings, data: DataFolder, supervisor: Supervisor, clickhouse: ClickHouse, producer: Producer
+    ) -> None:
+        self.servers = settings.kafka.servers
+        self.clickhouse = clickhouse
+        self.clickhouse_url = data.clickhouse_url(settings)
+        self.folder = data.path
+        self.producer = producer
+        self._settings = settings
+        self._supervisor = supervisor
+
+    @asynccontextmanager
+    async def source(self, name: str) -> AsyncIterator[str]:
+        """A source of its own: topics and database, which are gone afterwards."""
+        settings = self._settings.model_copy(update={"sources": (Source(name=name),)})
+        await schema.ensure_topics(settings)
+        await schema.apply([name], self.clickhouse)
+        try:
+            yield name
+        finally:
+            await self.clickhouse.query(f"DROP DATABASE {identifier(name)} SYNC")
+            await self.drop_topics([topic.name for topic in topics.of_source(name)])
+
+    async def drop_topics(self, names: list[str]) -> None:
+        async with Admin(self.servers) as admin:
+            await admin._admin.delete_topics(names)
+
+    def environment(self, source: str) -> dict[str, str]:
+        """Of gridstream's processes."""
+        return {
+            "GRIDSTREAM_KAFKA__BOOTSTRAP_SERVERS": self.servers,
+            "GRIDSTREAM_CLICKHOUSE__URL": self.clickhouse_url,
+            "GRIDSTREAM_WORKER__METRICS_PORT": "0",
+            "GRIDSTREAM_SOURCES": orjson.dumps([{"name": source}]).decode(),
+        }
+
+    def worker(self, source: str, role: str, number: int = 1) -> Program:
+        """A worker of gridstream's."""
+        name = f"{role}-{number}" if number > 1 else role
+        command = [sys.executable, "-m", "streams.cli", "worker", role]
+        return Program(name, command, environment=self.environment(source), log=self.folder / f"{name}.log")
+
+    async def measured(
+        self, events: int, groups: list[str], is_done: Callable[[], Coroutine[Any, Any, bool]], *programs: Program
+    ) -> Run:
+        """Run programs from the moment they have their partitions until all events are through."""
+        async with Admin(self.servers) as admin:
+            await self._supervisor.start(*programs)
+            for group in groups:
+                while not await admin.members(group):
+                    await asyncio.sleep(_LOOK_SECONDS)
+        before = self._costs()
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                while not await is_done():
+                    await asyncio.sleep(_LOOK_SECONDS)
+            seconds = time.perf_counter() - began
+            after = self._costs()
+        finally:
+            for program in programs:
+                await self._supervisor.stop(program.name)
+        costs = {
+            name: Cost(cost.seconds - (before[name].seconds if name in before else 0), cost.peak_mb)
+            for name, cost in after.items()
+        }
+        return Run(events, seconds, costs)
+
+    def _costs(self) -> dict[str, Cost]:
+        return {name: _cost(pid) for name, pid in self._supervisor.pids.items()}
+
+    async def rows(self, source: str) -> int:
+        """How many rows its event tables hold, repeats that are not merged yet included."""
+        tables = ", ".join(f"'{table.rows}'" for table in EVENT_TABLES.values())
+        sql = f"SELECT sum(total_rows) FROM system.tables WHERE database = {{source:String}} AND name IN ({tables})"
+        return int((await self.clickhouse.query(sql, {"source": source})).result_rows[0][0] or 0)
+
+    async def distinct(self, source: str) -> int:
+        """How many rows a reader sees."""
+        return int(
+            (await self.clickhouse.query(f"SELECT count() FROM {identifier(source)}.activity")).result_rows[0][0]
+        )
+
+    async def published(self, source: str) -> int:
+        """How many records its event topics hold."""
+        async with Admin(self.servers) as admin:
+            offsets = await admin.offsets(
+                [topic for topic, table in topics.stored(source).items() if table in EVENT_TABLES.values()]
+            )
+        return sum(following for _, following in offsets.values())
+
+
+def _cost(pid: int) -> Cost:
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    peak = next((int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM")), 0)
+    return Cost(times.user + times.system, peak)
+
+
+@asynccontextmanager
+async def stage() -> AsyncIterator[Stage]:
+    """Start the servers; they are gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = DataFolder(Path(folder) / "data")
+        data.prepare()
+        settings = Settings(
+            kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
+        )
+        async with AsyncExitStack() as stack:
+            supervisor = await stack.enter_async_context(Supervisor())
+            await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
+            clickhouse = ClickHouse(data.clickhouse_url(settings))
+            await clickhouse.connect()
+            stack.push_async_callback(clickhouse.close)
+            producer = Producer(settings.kafka.servers)
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            yield Stage(settings, data, supervisor, clickhouse, producer)
