@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import psutil
+from aiokafka.admin import AIOKafkaAdminClient
 
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin, Producer
@@ -24,7 +25,7 @@ from streams.sections import Source
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
 
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 600
 
 
@@ -104,11 +105,10 @@ class Stage:
             yield name
         finally:
             await self.clickhouse.query(f"DROP DATABASE {identifier(name)} SYNC")
-            await self.drop_topics([topic.name for topic in topics.of_source(name)])
-
-    async def drop_topics(self, names: list[str]) -> None:
-        async with Admin(self.servers) as admin:
-            await admin._admin.delete_topics(names)
+            admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+            await admin.start()
+            await admin.delete_topics([topic.name for topic in topics.of_source(name)])
+            await admin.close()
 
     def environment(self, source: str) -> dict[str, str]:
         """Of gridstream's processes."""
@@ -132,13 +132,13 @@ class Stage:
         async with Admin(self.servers) as admin:
             await self._supervisor.start(*programs)
             for group in groups:
-                while not await admin.members(group):
+                while not await admin.members(group):  # noqa: ASYNC110  another process
                     await asyncio.sleep(_LOOK_SECONDS)
         before = self._costs()
         began = time.perf_counter()
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                while not await is_done():
+                while not await is_done():  # noqa: ASYNC110  another process
                     await asyncio.sleep(_LOOK_SECONDS)
             seconds = time.perf_counter() - began
             after = self._costs()
