@@ -129,29 +129,35 @@ class Stage:
         self, events: int, groups: list[str], is_done: Callable[[], Coroutine[Any, Any, bool]], *programs: Program
     ) -> Run:
         """Run programs from the moment they have their partitions until all events are through."""
-        async with Admin(self.servers) as admin:
-            await self._supervisor.start(*programs)
+        async with Admin(self.servers) as admin, self.running(*programs):
             for group in groups:
                 while not await admin.members(group):  # noqa: ASYNC110  another process
                     await asyncio.sleep(_LOOK_SECONDS)
-        before = self._costs()
-        began = time.perf_counter()
-        try:
+            before = self.costs()
+            began = time.perf_counter()
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 while not await is_done():  # noqa: ASYNC110  another process
                     await asyncio.sleep(_LOOK_SECONDS)
             seconds = time.perf_counter() - began
-            after = self._costs()
-        finally:
-            for program in programs:
-                await self._supervisor.stop(program.name)
+            after = self.costs()
         costs = {
             name: Cost(cost.seconds - (before[name].seconds if name in before else 0), cost.peak_mb)
             for name, cost in after.items()
         }
         return Run(events, seconds, costs)
 
-    def _costs(self) -> dict[str, Cost]:
+    @asynccontextmanager
+    async def running(self, *programs: Program) -> AsyncIterator[None]:
+        """Run programs."""
+        await self._supervisor.start(*programs)
+        try:
+            yield
+        finally:
+            for program in programs:
+                await self._supervisor.stop(program.name)
+
+    def costs(self) -> dict[str, Cost]:
+        """What each process has used so far, by its name."""
         return {name: _cost(pid) for name, pid in self._supervisor.pids.items()}
 
     async def rows(self, source: str) -> int:

@@ -50,7 +50,7 @@ class ColumnType:
     clickhouse: str
     exact: type | None
     convert: Callable[[object], object]
-    frequent: Mapping[type, Callable[[Any], object]] = field(default_factory=dict)
+    frequent: Mapping[type, Callable[[Any], object]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

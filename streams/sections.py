@@ -78,6 +78,7 @@ class Ingress(_Section):
 
     host: str = Field("127.0.0.1", description="address to listen on; the production image sets 0.0.0.0")
     port: Port = Field(8080, description="port to listen on")
+    processes: int = Field(1, gt=0, description="that share the port: one a core, where one is not enough")
     max_body_bytes: int = Field(
         5_242_880,
         gt=0,
