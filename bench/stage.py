@@ -129,20 +129,28 @@ class Stage:
         self, events: int, groups: list[str], is_done: Callable[[], Coroutine[Any, Any, bool]], *programs: Program
     ) -> Run:
         """Run programs from the moment they have their partitions until all events are through."""
-        async with Admin(self.servers) as admin, self.running(*programs):
-            for group in groups:
-                while not await admin.members(group):  # noqa: ASYNC110  another process
-                    await asyncio.sleep(_LOOK_SECONDS)
+        async with self.running(*programs):
+            await self.have_members(*groups)
             before = self.costs()
             began = time.perf_counter()
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 while not await is_done():  # noqa: ASYNC110  another process
                     await asyncio.sleep(_LOOK_SECONDS)
-            seconds = time.perf_counter() - began
-            after = self.costs()
+            return self.run_since(before, events, time.perf_counter() - began)
+
+    async def have_members(self, *groups: str) -> None:
+        """Wait until consumer groups have members, with their partitions."""
+        async with Admin(self.servers) as admin:
+            for group in groups:
+                while not await admin.members(group):  # noqa: ASYNC110  another process
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+    def run_since(self, before: Mapping[str, Cost], events: int, seconds: float) -> Run:
+        """What processes have used since they had used so much."""
+        unused = Cost(0.0, 0)
         costs = {
-            name: Cost(cost.seconds - (before[name].seconds if name in before else 0), cost.peak_mb)
-            for name, cost in after.items()
+            name: Cost(cost.seconds - before.get(name, unused).seconds, cost.peak_mb)
+            for name, cost in self.costs().items()
         }
         return Run(events, seconds, costs)
 
