@@ -113,7 +113,7 @@ async def measured(stage: Stage, source: str, contents: Sequence[bytes], rate: i
     cuts = statistics.quantiles(probes.seconds, n=100)
     return (
         f"{rate:,} events/s: p50 {cuts[49]:.2f} s, p99 {cuts[98]:.2f} s, longest {max(probes.seconds):.2f} s "
-        f"({len(probes.seconds)} probes); {used.cpu:.1f} µs CPU an event"
+        f"({len(probes.seconds)} probes); {used.line()}"
     )
 
 

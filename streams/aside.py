@@ -9,6 +9,7 @@ import structlog
 from connectors.kafka import Producer, Record
 from schemas import topics
 from schemas.dead_letters import DeadLetter, Step, letter_id, replayed
+from streams import metrics
 from streams.delivery import persistently
 
 log = structlog.get_logger()
@@ -40,6 +41,7 @@ class Aside:
             received_at: when it came in, in milliseconds since 1970.
         """
         log.warning("put aside", step=self._step, offset=record.offset, reason=reason)
+        metrics.DEAD_LETTERS.labels(self._source, self._step).inc()
         letter = replayed(record.headers, record.value)
         if letter:
             letter = letter.failed_again(reason, _now())

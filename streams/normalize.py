@@ -12,7 +12,7 @@ from schemas.columns import time_text
 from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.events import EVENTS
 from schemas.normalize import Normalizer
-from streams import failpoints
+from streams import failpoints, metrics
 from streams.delivery import persistently
 from streams.transport import Chunk
 
@@ -41,6 +41,7 @@ class Normalize:
         self._deliveries = target(topics.deliveries(source))
         self._dead_letters = target(topics.dead_letters(source))
         self._keys = _Keys()
+        self._counters = {self._events[event.name].topic: metrics.EVENTS.labels(source, event.name) for event in EVENTS}
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Publish what each chunk becomes, then acknowledge it."""
@@ -65,8 +66,15 @@ class Normalize:
             await failpoints.reach("before-publishing")
             await self._producer.publish_all(outgoing)
             await failpoints.reach("after-publishing")
+            self._count(chunk, outgoing)
 
         await persistently("publishing events", attempt)
+
+    def _count(self, chunk: Chunk, outgoing: Outgoing) -> None:
+        metrics.BODIES.labels(self._source).inc(len(chunk.records))
+        for topic, records in outgoing.counts().items():
+            if topic in self._counters:
+                self._counters[topic].inc(records)
 
     def _add(self, outgoing: Outgoing, chunk: Chunk, raw: Any, headers: Headers, expired: int) -> None:  # noqa: ANN401
         about = dict(raw.headers)
@@ -97,6 +105,8 @@ class Normalize:
             key, number = self._keys[letter.id]
             topic, partitions = self._dead_letters
             add(topic, number % partitions, key, letter.line())
+        if malformed and not replayed:
+            metrics.DEAD_LETTERS.labels(self._source, "normalize").inc(len(malformed))
         # A replayed letter has been counted as one accepted and malformed element when it first came in.
         counted = 1 if replayed else 0
         delivery = {

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import AsyncIterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
+import orjson
 import structlog
 
 from connectors.clickhouse import ClickHouse
@@ -13,7 +15,7 @@ from connectors.kafka import Producer, Record
 from schemas.ddl import identifier
 from schemas.dead_letters import DeadLetter, letter_id, replayed
 from schemas.tables import Table
-from streams import failpoints
+from streams import failpoints, metrics
 from streams.batching import BatchPolicy, batches
 from streams.delivery import Refusals, persistently
 from streams.transport import Chunk
@@ -73,6 +75,7 @@ class Store:
         self._dead_letters = dead_letters
         self._policy = policy
         self._refusals = Refusals()
+        self._rows = metrics.ROWS.labels(source, table.name)
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Write what comes, then acknowledge it."""
@@ -100,7 +103,7 @@ class Store:
         try:
             began = time.monotonic()
             await persistently("inserting", partial(self._clickhouse.insert, self._table, _Lines(records)))
-            self._policy.took(self._table, time.monotonic() - began)
+            self._note(records, time.monotonic() - began)
         except Reject as refusal:
             if len(records) > 1:
                 middle = len(records) // 2
@@ -111,6 +114,17 @@ class Store:
             return {letter.id}
         self._refusals.accepted(len(records))
         return set()
+
+    def _note(self, records: Sequence[Any], seconds: float) -> None:
+        """Records were inserted in so many seconds."""
+        self._policy.took(self._table, seconds)
+        self._rows.inc(len(records))
+        metrics.INSERT_ROWS.observe(len(records))
+        metrics.INSERT_SECONDS.observe(seconds)
+        oldest = records[0]
+        if not oldest.headers and (received := orjson.loads(oldest.value).get("received_at")):
+            age = time.time() - datetime.fromisoformat(f"{received}+00:00").timestamp()
+            metrics.FRESHNESS_SECONDS.labels(self._source).observe(age)
 
     def _letter(self, topic: str, record: Any, reason: str) -> DeadLetter:  # noqa: ANN401  aiokafka's
         log.warning("row refused by ClickHouse", topic=topic, offset=record.offset, reason=reason)
@@ -127,6 +141,7 @@ class Store:
         )
 
     async def _publish(self, letter: DeadLetter) -> None:
+        metrics.DEAD_LETTERS.labels(self._source, "store").inc(letter.state == "waiting")
         record = Record(letter.id.encode(), letter.line())
         await persistently("publishing a dead letter", partial(self._producer.publish, self._dead_letters, record))
 
