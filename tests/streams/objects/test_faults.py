@@ -13,10 +13,12 @@ from streams.objects.calls import LostError
 from streams.objects.staging import Counts
 from streams.sections import Source
 from tests.fakes.faults import Drop, Respond
+from tests.fakes.sendgrid import FakeSendGrid
 from tests.fakes.sendgrid.keys import FULL_ACCESS, MARKETING
-from tests.streams.objects.world import NAMES, World
+from tests.streams.objects.world import NAMES, Unplugged, World
 
 MARKETED = {"lists", "segments", "campaigns", "recipients"}
+MANY = 100_000
 
 
 class TestOneThatFails:
@@ -125,20 +127,73 @@ async def test_recipients_of_any_number(world: World, size: int) -> None:
     await _pulled(world, "recipients", size, lambda name: world.fake.add_contact(f"{name}@example.com"))
 
 
+def add_lists(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.add_list(str(number))
+
+
+def add_segments(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.add_segment(str(number))
+
+
+def add_campaigns(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        # The pages of the statistics are another endpoint, of which some are enough.
+        fake.add_singlesend(str(number)).status = "draft" if number % 100 else "triggered"
+    fake._singlesends.all = dict(sorted(fake._singlesends.all.items()))  # so that none of a thousand pages sorts them
+
+
+def add_templates(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.add_template(str(number))
+    fake._templates.all = dict(sorted(fake._templates.all.items()))
+
+
+def add_groups(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.suppressions.add_group(str(number), "", is_default=False)
+
+
+def add_suppressions(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.suppressions.add("bounces", f"{number}@example.com")
+
+
+@pytest.mark.parametrize(
+    ("name", "add"),
+    [
+        ("lists", add_lists),
+        ("segments", add_segments),
+        ("campaigns", add_campaigns),
+        ("templates", add_templates),
+        ("unsubscribe_groups", add_groups),
+        ("suppressions", add_suppressions),
+    ],
+)
+async def test_a_hundred_thousand_of_each_kind(world: World, name: str, add: Callable[[FakeSendGrid], None]) -> None:
+    add(world.fake)
+    world.fake.rates.set("*", "*", 10 * MANY, 60)
+    outcome = (await world.sync(name, through=Unplugged(world.fake)))[name]
+
+    assert (outcome.error, outcome.counts) == ("", Counts(pulled=MANY, new=MANY))
+    assert await world.rows(name, "count() AS rows, uniqExact(id) AS ids") == [{"rows": MANY, "ids": MANY}]
+
+
 async def test_a_hundred_thousand_recipients(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """In several files, inserts and slices."""
     monkeypatch.setattr(staging, "_SLICE_ROWS", 40_000)
     monkeypatch.setattr(staging, "_INSERT_BYTES", 1 << 20)
     world.fake.limits.export_file = 30_000
     vip = world.fake.add_list("VIP")
-    for number in range(100_000):
+    for number in range(MANY):
         world.fake.add_contact(f"{number}@example.com", lists=[vip.id] if number % 10 == 0 else [])
     outcome = (await world.sync("recipients"))["recipients"]
 
-    assert outcome.counts == Counts(pulled=100_000, new=100_000)
+    assert outcome.counts == Counts(pulled=MANY, new=MANY)
     counts = f"count() AS rows, uniqExact(id) AS ids, countIf(has(list_ids, '{vip.id}')) AS vips"
-    assert await world.rows("recipients", counts) == [{"rows": 100_000, "ids": 100_000, "vips": 10_000}]
-    assert max(count for name, count, _ in world.progress if name == "recipients") == 100_000
+    assert await world.rows("recipients", counts) == [{"rows": MANY, "ids": MANY, "vips": MANY // 10}]
+    assert max(count for name, count, _ in world.progress if name == "recipients") == MANY
 
 
 @pytest.mark.parametrize("rows", [4, 16, 17])
