@@ -16,6 +16,7 @@ from connectors.clickhouse import ClickHouse
 from schemas.columns import time_text
 from schemas.ddl import identifier
 from schemas.tables import MAIL_CLAIMS, MAILS, Table
+from streams import metrics
 from streams.delivery import persistently
 
 State = Literal["sending", "uncertain", "waiting", "dropped", "late", "refused", "sandboxed", "sent"]
@@ -137,7 +138,11 @@ class MailBook:
 
     async def write(self, entries: Iterable[Entry]) -> None:
         """Write what is known of mails now."""
-        await self._insert(MAILS, (entry.row() for entry in entries))
+        written = list(entries)
+        await self._insert(MAILS, (entry.row() for entry in written))
+        for entry in written:
+            if entry.state not in ("sending", "waiting"):
+                metrics.MAILS.labels(entry.rule, entry.state).inc()
 
     async def claim(self, entries: Collection[Entry], claimant: str) -> set[str]:
         """Claim attempts for oneself.

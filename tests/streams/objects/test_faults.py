@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from streams import doctor
 from streams.objects import pulls, staging
@@ -69,6 +70,29 @@ class TestOneThatFails:
         await world.sync("lists", "recipients")
 
         assert await tables_of_pulls(world) == []
+
+
+async def test_metrics_say_what_was_pulled_and_changed_how_long_it_took_and_what_failed(world: World) -> None:
+    def value(name: str, kind: str, **labels: str) -> float:
+        about = {"source": world.database, "object": kind} | labels
+        return REGISTRY.get_sample_value(f"gridstream_{name}", about) or 0.0
+
+    def values() -> list[float]:
+        changed = [value("objects_changed_total", "lists", how=how) for how in ("new", "changed", "gone")]
+        counts = [
+            value(name, "lists") for name in ("objects_pulled_total", "sync_seconds_count", "sync_failures_total")
+        ]
+        return [*changed, *counts, value("sync_failures_total", "segments")]
+
+    before = values()
+    vip, old = world.fake.add_list("VIP"), world.fake.add_list("old")
+    await world.sync("lists")
+    vip.name = "renamed"
+    del world.fake._lists.all[old.id]
+    world.fake.fail("GET", "/v3/marketing/segments/2.0", 500, times=None)
+    await world.sync("lists", "segments")
+
+    assert [now - then for now, then in zip(values(), before, strict=True)] == [2, 1, 1, 3, 2, 0, 1]
 
 
 async def test_rate_limits_are_waited_for_as_the_headers_say(world: World) -> None:
