@@ -5,7 +5,7 @@ Engage's audiences, and the default paths of its hosted SendGrid destination.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal, cast, get_args
 
@@ -81,9 +81,10 @@ class Call:
 
     def line(self) -> bytes:
         """Its row in the table `calls`, as JSON."""
+        texts = {name: getattr(self, name) for name in ("type", "message_id", "user_id", "anonymous_id", "event")}
         nested = {name: orjson.dumps(getattr(self, name)).decode() for name in ("traits", "properties", "context")}
         times = {name: time_text(getattr(self, name)) for name in ("timestamp", "received_at")}
-        return orjson.dumps(asdict(self) | nested | times)
+        return orjson.dumps(texts | nested | times)
 
     def record(self) -> bytes:
         """All of it, as JSON."""

@@ -6,7 +6,7 @@ attempt what is most certain. So a worker that was taken for dead, and was not, 
 
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -96,7 +96,11 @@ class Entry:
     def row(self) -> dict[str, Any]:
         """As the table has it."""
         times = {name: time_text(getattr(self, name)) for name in ("received_at", "changed_at")}
-        return asdict(self) | times | {"version": self.attempt * len(STATES) + STATES.index(self.state)}
+        facts = {name: getattr(self, name) for name in _FACTS}  # not asdict, which would copy each of them deeply
+        return facts | times | {"version": self.attempt * len(STATES) + STATES.index(self.state)}
+
+
+_FACTS = tuple(each.name for each in fields(Entry))
 
 
 class MailBook:

@@ -233,8 +233,8 @@ class Sender:
         for mail in mails:
             entry = group.entries[mail]
             sending.append(entry.now("sending", now(), attempt=entry.attempt + 1, reason=""))
-        await self._book.write(sending)
-        rivals = await self._book.claim(sending, self._claimant)
+        # At once: a crash in between leaves the same mails in doubt, whichever of the two is written.
+        _, rivals = await asyncio.gather(self._book.write(sending), self._book.claim(sending, self._claimant))
         await failpoints.reach("before-sending")
         outcomes = await asyncio.gather(
             *(
