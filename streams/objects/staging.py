@@ -26,8 +26,9 @@ from streams.objects.statements import FORGOTTEN, Slice, Statements
 
 log = structlog.get_logger()
 
-_INSERT_BYTES = 8 << 20
-"""What is held in memory, whatever the number of objects."""
+_INSERT_BYTES = 1 << 20
+"""What is held in memory of each table, whatever the number of objects; several times while it is inserted, as driver
+and aiohttp copy it. Larger inserts would cost ClickHouse no less."""
 _SLICE_ROWS = 250_000
 """ClickHouse holds about so many identities of either side at a time."""
 _FORGOTTEN_MS = 24 * 3600 * 1000

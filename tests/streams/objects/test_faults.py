@@ -205,9 +205,16 @@ async def test_a_hundred_thousand_of_each_kind(world: World, name: str, add: Cal
 
 
 async def test_a_hundred_thousand_recipients(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In several files, inserts and slices."""
+    """In several files, inserts and slices; no more is held than one insert's rows."""
     monkeypatch.setattr(staging, "_SLICE_ROWS", 40_000)
-    monkeypatch.setattr(staging, "_INSERT_BYTES", 1 << 20)
+    inserted: list[int] = []
+    insert = world.clickhouse.insert
+
+    async def inserting(table: str, lines: bytes) -> None:
+        inserted.append(len(lines))
+        await insert(table, lines)
+
+    monkeypatch.setattr(world.clickhouse, "insert", inserting)
     world.fake.limits.export_file = 30_000
     vip = world.fake.add_list("VIP")
     for number in range(MANY):
@@ -218,6 +225,8 @@ async def test_a_hundred_thousand_recipients(world: World, monkeypatch: pytest.M
     counts = f"count() AS rows, uniqExact(id) AS ids, countIf(has(list_ids, '{vip.id}')) AS vips"
     assert await world.rows("recipients", counts) == [{"rows": MANY, "ids": MANY, "vips": MANY // 10}]
     assert max(count for name, count, _ in world.progress if name == "recipients") == MANY
+    assert len(inserted) > 10
+    assert max(inserted) < staging._INSERT_BYTES + 1000
 
 
 @pytest.mark.parametrize("rows", [4, 16, 17])
