@@ -27,8 +27,9 @@ from schemas.contacts import (
     refused_addresses,
     upload,
 )
+from streams.clock import now
 from streams.contacts.account import Account
-from streams.contacts.memberships import Cohort, Pending, Sync, now
+from streams.contacts.memberships import Cohort, Pending, Sync
 from streams.delivery import Refusals, persistently
 
 log = structlog.get_logger()

@@ -4,7 +4,6 @@ A person is pending while somebody wished something newer than what is done. Eac
 repeated, and whatever is not written is done again: so a crash between any two of them repeats calls, and loses none.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from schemas.tables import (
     CONTACT_SYNCS,
     Table,
 )
+from streams.clock import now
 from streams.delivery import persistently
 
 Phase = Literal["sending", "on", "rejected", "off"]
@@ -328,11 +328,6 @@ class Memberships:
         if lines:
             name = f"{self._database}.{identifier(table.rows)}"
             await persistently("inserting", partial(self._clickhouse.insert, name, bytes(lines)))
-
-
-def now() -> int:
-    """In milliseconds since 1970."""
-    return int(time.time() * 1000)
 
 
 def _pending(row: Sequence[Any]) -> Pending:

@@ -4,7 +4,6 @@ Nothing here depends on who writes first: of all that is written about a mail, t
 attempt what is most certain. So a worker that was taken for dead, and was not, does no harm by what it writes.
 """
 
-import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -17,6 +16,7 @@ from schemas.columns import time_text
 from schemas.ddl import identifier
 from schemas.tables import MAIL_CLAIMS, MAILS, Table
 from streams import metrics
+from streams.clock import now
 from streams.delivery import persistently
 
 State = Literal["sending", "uncertain", "waiting", "dropped", "late", "refused", "sandboxed", "sent"]
@@ -192,11 +192,6 @@ class MailBook:
         if lines:
             name = f"{self._database}.{identifier(table.rows)}"
             await persistently("inserting", partial(self._clickhouse.insert, name, bytes(lines)))
-
-
-def now() -> int:
-    """In milliseconds since 1970."""
-    return int(time.time() * 1000)
 
 
 def _parts(ids: Collection[str]) -> Iterable[list[str]]:

@@ -17,8 +17,9 @@ from schemas.dead_letters import DeadLetter
 from schemas.mail import Mail, MailRefusedError, Rule
 from schemas.segment import Call
 from streams import failpoints, metrics
+from streams.clock import now
 from streams.delivery import Refusals, persistently
-from streams.mail.book import Entry, MailBook, State, now
+from streams.mail.book import Entry, MailBook, State
 
 log = structlog.get_logger()
 

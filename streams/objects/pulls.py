@@ -23,9 +23,10 @@ from schemas.objects import (
     suppression,
     template,
 )
+from streams.clock import now
 from streams.objects.calls import Calls, IncompleteError
 from streams.objects.exports import ContactExports
-from streams.objects.staging import Staging, now
+from streams.objects.staging import Staging
 
 T = TypeVar("T")
 

@@ -8,7 +8,6 @@ A pull has tables of its own, which are dropped behind it: two pulls at the same
 both publish the later one counts.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -159,8 +158,3 @@ class Staging:
 
     async def _query(self, sql: str, **parameters: object) -> QueryResult:
         return await self._calls("asking ClickHouse", partial(self._clickhouse.query, sql, parameters))
-
-
-def now() -> int:
-    """In milliseconds since 1970."""
-    return int(time.time() * 1000)

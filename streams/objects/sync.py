@@ -16,11 +16,12 @@ from schemas.ddl import identifier
 from schemas.objects import OBJECTS, ObjectType
 from schemas.tables import SYNCS
 from streams import failpoints, metrics
+from streams.clock import now
 from streams.objects import access
 from streams.objects.access import NoMarketingError
 from streams.objects.calls import Calls, IncompleteError, LostError
 from streams.objects.pulls import Puller
-from streams.objects.staging import Counts, Staging, now
+from streams.objects.staging import Counts, Staging
 from streams.sections import Source
 
 log = structlog.get_logger()

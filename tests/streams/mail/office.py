@@ -18,7 +18,6 @@ from schemas import topics
 from schemas.dead_letters import HEADER, DeadLetter
 from schemas.segment import Call
 from schemas.tables import Table
-from streams.mail import book as book_module
 from streams.mail.agent import MailAgent, resend
 from streams.mail.book import Entry, MailBook
 from streams.mail.sender import Sender
@@ -160,8 +159,8 @@ class Office:
 
     async def replay(self, letter: dict[str, Any]) -> None:
         """Somebody replays a dead letter."""
-        times = {"received_ms": book_module.now(), "changed_ms": book_module.now()}
-        found = DeadLetter.of_row(letter | times)
+        at = int(self.fake.clock.now() * 1000)
+        found = DeadLetter.of_row(letter | {"received_ms": at, "changed_ms": at})
         await self.hear(Record(None, found.payload, [(HEADER, found.header())]))
 
     async def resend(self, entry: Entry) -> None:
