@@ -170,6 +170,8 @@ class Office:
     def crash_after(self, steps: int) -> None:
         """The process ends at the step after so many: before or after a call of SendGrid's, an insert, a letter."""
         left = steps
+        database = self.book._database
+        insert = partial(type(database).insert, database)
 
         async def step() -> None:
             nonlocal left
@@ -179,7 +181,7 @@ class Office:
                 await self._crashed.wait()
                 raise ConnectionError
 
-        async def inserting(insert: Any, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
+        async def inserting(table: Table, rows: Iterable[Mapping[str, object]]) -> None:
             await step()
             await insert(table, rows)
             await step()
@@ -190,13 +192,13 @@ class Office:
             await step()
 
         self.fake.on_call = self.fake.on_answer = lambda _: step()
-        self.book._insert = partial(inserting, partial(MailBook._insert, self.book))  # type: ignore[method-assign]
+        database.insert = inserting  # type: ignore[method-assign]
         self.kafka.publish = publishing  # type: ignore[method-assign]
 
     def heal(self) -> None:
         """No more crashes."""
         self.fake.on_call = self.fake.on_answer = None
-        self.book.__dict__.pop("_insert", None)
+        self.book._database.__dict__.pop("insert", None)
         self.kafka.__dict__.pop("publish", None)
 
     async def pause(self, seconds: float) -> None:
