@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 _OF_ONE = ["destination", "reason"]
+_OF_OBJECTS = ["source", "object"]
 
 REQUESTS = Counter("gridstream_requests", "HTTP requests answered by the ingress", ["source", "status"])
 REQUEST_SECONDS = Histogram(
@@ -40,3 +41,22 @@ DELAYED = Gauge("gridstream_delayed", "Events or POSTs that wait in this process
 OLDEST_WAITING = Gauge(
     "gridstream_oldest_waiting_seconds", "Since when the oldest of them waits for a destination", ["destination"]
 )
+MAILS = Counter(
+    "gridstream_mails", "What became of mails; one in doubt counts again when that is known", ["rule", "state"]
+)
+MAILS_WAITING = Gauge("gridstream_mails_waiting", "Mails that this process is about to send, or waits with")
+MAIL_SECONDS = Histogram(
+    "gridstream_mail_seconds",
+    "From a call's receipt to SendGrid having its mail",
+    ["rule"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 4 * 3600, 24 * 3600),
+)
+OBJECTS_PULLED = Counter("gridstream_objects_pulled", "Objects that syncs found in SendGrid", _OF_OBJECTS)
+OBJECTS_CHANGED = Counter("gridstream_objects_changed", "Those that were new, changed or gone", [*_OF_OBJECTS, "how"])
+SYNC_SECONDS = Histogram(
+    "gridstream_sync_seconds",
+    "Duration of one sync of one kind of object",
+    _OF_OBJECTS,
+    buckets=(0.25, 1, 2.5, 5, 15, 60, 300, 900, 1800, 3600, 3 * 3600),
+)
+SYNC_FAILURES = Counter("gridstream_sync_failures", "Syncs that left something undone", _OF_OBJECTS)

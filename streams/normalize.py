@@ -1,6 +1,5 @@
 """The normalize role: raw bodies become one record per event, in the topic of its type, keyed by user id."""
 
-import time
 from collections.abc import AsyncIterable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.events import EVENTS
 from schemas.normalize import Normalizer
 from streams import failpoints, metrics
+from streams.clock import now
 from streams.delivery import persistently
 from streams.transport import Chunk
 
@@ -126,10 +126,10 @@ class Normalize:
 
 def _after_replay(letter: DeadLetter, failures: list[DeadLetter], *, succeeded: bool) -> list[DeadLetter]:
     """What is written after a letter was processed again: what became of it, and letters for what is new."""
-    now = int(time.time() * 1000)
+    at = now()
     if not succeeded and len(failures) == 1:
-        return [letter.failed_again(failures[0].reason, now)]
-    return [letter.now("replayed", now), *failures]
+        return [letter.failed_again(failures[0].reason, at)]
+    return [letter.now("replayed", at), *failures]
 
 
 class _Target(NamedTuple):

@@ -17,6 +17,7 @@ from schemas.dead_letters import DeadLetter, letter_id, replayed
 from schemas.tables import Table
 from streams import failpoints, metrics
 from streams.batching import BatchPolicy, batches
+from streams.clock import now
 from streams.delivery import Refusals, persistently
 from streams.transport import Chunk
 
@@ -87,7 +88,7 @@ class Store:
             for record in [record for record in records if record.headers]:
                 letter = replayed(record.headers, record.value)
                 if letter and letter.id not in refused:
-                    await self._publish(letter.now("replayed", _now()))
+                    await self._publish(letter.now("replayed", now()))
             for chunk in batch:
                 chunk.acknowledge()
 
@@ -129,7 +130,7 @@ class Store:
     def _letter(self, topic: str, record: Any, reason: str) -> DeadLetter:  # noqa: ANN401  aiokafka's
         log.warning("row refused by ClickHouse", topic=topic, offset=record.offset, reason=reason)
         if letter := replayed(record.headers, record.value):
-            return letter.failed_again(reason, _now())
+            return letter.failed_again(reason, now())
         return DeadLetter(
             id=letter_id("store", topic, record.value),
             source=self._source,
@@ -155,7 +156,3 @@ class _Lines:
     def __iter__(self) -> Iterator[bytes]:
         for first in range(0, len(self._records), _PIECE_ROWS):
             yield b"\n".join([record.value for record in self._records[first : first + _PIECE_ROWS]]) + b"\n"
-
-
-def _now() -> int:
-    return int(time.time() * 1000)
