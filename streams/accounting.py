@@ -5,6 +5,7 @@ what became of it from the tables that people query.
 """
 
 import operator
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
@@ -12,6 +13,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin
 from schemas import topics
 from schemas.ddl import identifier
+from streams import metrics
 from streams.destinations import Destination, destination
 from streams.groups import Offsets, Partition, group, groups, lags_of
 from streams.schema import wanted_topics
@@ -114,7 +116,7 @@ class Status:
 
 
 async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> Status:
-    """Ask Kafka and ClickHouse.
+    """Ask Kafka and ClickHouse; the metrics of a process that does so again and again say what it found last.
 
     Raises:
         Retry, Reject, Fatal: one of them does not answer as it should.
@@ -133,6 +135,7 @@ async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> S
         waiting = [lag for role in inside for (topic, _), lag in role.items() if topic.startswith(f"{name}.")]
         raw = {partition: ends for partition, ends in offsets.items() if partition[0] == topics.raw(name)}
         accounts[name] = await _account(name, sum(waiting), raw, committed[group("normalize")], clickhouse)
+        _note(name, accounts[name])
     members = {each.name: await admin.members(each.name) for each in all_groups}
     return Status(
         sources=accounts,
@@ -149,6 +152,13 @@ async def collect(settings: Settings, admin: Admin, clickhouse: ClickHouse) -> S
             for role in dict.fromkeys(each.role for each in all_groups)
         },
     )
+
+
+def _note(source: str, account: SourceAccount) -> None:
+    for name in COLUMNS:
+        metrics.ACCOUNT.labels(source, name).set(getattr(account, name))
+    metrics.ACCOUNT_BALANCED.labels(source).set(account.balanced)
+    metrics.ACCOUNT_TAKEN.set(time.time())
 
 
 async def _account(

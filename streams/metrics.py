@@ -34,6 +34,11 @@ LAG_RECORDS = Gauge(
 LAG_SECONDS = Gauge(
     "gridstream_lag_seconds", "How long ago the oldest record that a worker holds was published", ["group", "topic"]
 )
+ACCOUNT = Gauge(
+    "gridstream_account_events", "The sums of `gridstream status`, as the dashboard last took them", ["source", "what"]
+)
+ACCOUNT_BALANCED = Gauge("gridstream_account_balanced", "1 where both sides of the account were equal", ["source"])
+ACCOUNT_TAKEN = Gauge("gridstream_account_taken_seconds", "When the account was taken, in seconds since 1970")
 DELIVERED = Counter("gridstream_delivered", "Events or POSTs that a destination took", ["destination"])
 REFUSED = Counter("gridstream_refused", "Events or POSTs that a destination did not take: dead letters", _OF_ONE)
 SKIPPED = Counter("gridstream_skipped", "Events that are not for a destination", _OF_ONE)

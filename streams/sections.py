@@ -106,6 +106,9 @@ class Kafka(_Section):
 class Worker(_Section):
     """The processes that do the work."""
 
+    metrics_host: str = Field(
+        "127.0.0.1", description="address of a worker's /metrics and /health; the production image sets 0.0.0.0"
+    )
     metrics_port: Port = Field(
         9464,
         description="of a worker started by hand, its further processes the next ports; 0: free ones, said in the log",

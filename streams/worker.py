@@ -48,7 +48,8 @@ async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
         await persistently("asking where to begin", partial(ensure_beginnings, settings))
-        await serve(stack, web.AppRunner(observable(), access_log=None), "127.0.0.1", metrics_port, "metrics")
+        runner = web.AppRunner(observable(), access_log=None)
+        await serve(stack, runner, settings.worker.metrics_host, metrics_port, "metrics")
         apps: dict[faust.App, Work] = {}
         for group in mine:
             work = await WORK[role](settings, data, stack, group)

@@ -269,3 +269,25 @@ async def test_ctrl_c_ends_it_with_nothing_left_and_the_next_start_has_the_data(
     assert await running.post(opened(5, 5)) == 200
     assert (await running.settled(rows=10))["accepted"] == 10
     assert await running.stop(signal.SIGTERM) == 0
+
+
+async def test_a_copy_of_the_data_folder_is_a_backup(tmp_path: Path) -> None:
+    async with up(tmp_path / "data") as running:
+        assert await running.post(opened(0, 5)) == 200
+        await running.settled(rows=5)
+    archive, elsewhere = tmp_path / "gridstream-backup.tar.gz", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for arguments in (  # as docs/operations.md has it
+        ("--create", "--gzip", "--file", archive, "--directory", tmp_path, "data"),
+        ("--extract", "--gzip", "--file", archive, "--directory", elsewhere),
+    ):
+        process = await asyncio.create_subprocess_exec("tar", *arguments)
+        assert await process.wait() == 0
+
+    async with up(elsewhere / "data") as restored:
+        assert await restored.post(opened(5, 5)) == 200
+        account = await restored.settled(rows=10)
+        status = await restored.status()
+
+    assert account["accepted"] == account["rows"] == 10
+    assert status["balanced"] is True
