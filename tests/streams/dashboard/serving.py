@@ -42,7 +42,7 @@ async def insert(clickhouse: ClickHouse, source: str, written: Sequence[tuple[st
     for name, line in written:
         by_type[name].append(line)
     for name, of in by_type.items():
-        await clickhouse.insert(f"{identifier(source)}.{identifier(EVENT_TABLES[name].rows)}", b"\n".join(of))
+        await clickhouse.insert(f"{identifier(source)}.{identifier(EVENT_TABLES[name].rows)}", [b"\n".join(of)])
 
 
 class Page:

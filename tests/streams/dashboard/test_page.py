@@ -276,7 +276,7 @@ async def test_nothing_that_comes_with_an_event_is_executed(
     await page.noticing(insert(clickhouse, source, lines(posted, now * 1000)))
     await clickhouse.insert(
         f"`{source}`.dead_letters_rows",
-        orjson.dumps({"id": "1", "step": markup, "reason": markup, "state": "waiting", "received_at": now}),
+        [orjson.dumps({"id": "1", "step": markup, "reason": markup, "state": "waiting", "received_at": now})],
     )
 
     def look() -> dict[str, str]:
