@@ -4,7 +4,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
 from connectors.clickhouse import ClickHouse
+from connectors.errors import Fatal
 from connectors.kafka import Admin, Producer
 from schemas import topics
 from schemas.ddl import identifier
@@ -27,6 +28,7 @@ from streams.supervisor import Program, Supervisor
 
 _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 600
+_SHOWN = 2000
 
 
 class Cost(NamedTuple):
@@ -128,20 +130,27 @@ class Stage:
     async def measured(
         self, events: int, groups: list[str], is_done: Callable[[], Coroutine[Any, Any, bool]], *programs: Program
     ) -> Run:
-        """Run programs from the moment they have their partitions until all events are through."""
-        async with Admin(self.servers) as admin:
-            await self._supervisor.start(*programs)
-            for group in groups:
-                while not await admin.members(group):  # noqa: ASYNC110  another process
-                    await asyncio.sleep(_LOOK_SECONDS)
-        before = self._costs()
-        began = time.perf_counter()
+        """Run programs from the moment they have their partitions until all events are through.
+
+        Raises:
+            Fatal: one ended in between, or all took too long.
+        """
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                while not await is_done():  # noqa: ASYNC110  another process
-                    await asyncio.sleep(_LOOK_SECONDS)
+                await self._supervisor.start(*programs)
+                pids = self._supervisor.pids
+                async with Admin(self.servers) as admin:
+                    for group in groups:
+                        while not await admin.members(group):
+                            await self._look_again(pids, programs)
+                before = self._costs()
+                began = time.perf_counter()
+                while not await is_done():
+                    await self._look_again(pids, programs)
             seconds = time.perf_counter() - began
             after = self._costs()
+        except TimeoutError:
+            raise Fatal(f"not done after {_PATIENCE_SECONDS} s{_last_lines(programs)}") from None
         finally:
             for program in programs:
                 await self._supervisor.stop(program.name)
@@ -150,6 +159,11 @@ class Stage:
             for name, cost in after.items()
         }
         return Run(events, seconds, costs)
+
+    async def _look_again(self, pids: Mapping[str, int], programs: Sequence[Program]) -> None:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if self._supervisor.pids != pids:
+            raise Fatal(f"a process ended{_last_lines(programs)}")
 
     def _costs(self) -> dict[str, Cost]:
         return {name: _cost(pid) for name, pid in self._supervisor.pids.items()}
@@ -173,6 +187,11 @@ class Stage:
                 [topic for topic, table in topics.stored(source).items() if table in EVENT_TABLES.values()]
             )
         return sum(following for _, following in offsets.values())
+
+
+def _last_lines(programs: Sequence[Program]) -> str:
+    logs = [program.log for program in programs if program.log and program.log.exists()]
+    return "".join(f"\n{log.name}: {log.read_text(errors='replace')[-_SHOWN:].strip()}" for log in logs)
 
 
 def _cost(pid: int) -> Cost:
