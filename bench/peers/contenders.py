@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.peers import environments
+from bench.peers import bento, environments
 from bench.peers.task import Task
 from bench.stage import Stage
 from streams.groups import group
@@ -60,14 +60,15 @@ class Contender:
         )
 
 
+async def _nothing() -> None:
+    """It runs in gridstream's own environment."""
+
+
 class Gridstream(Contender):
     """What it is all about."""
 
     def __init__(self) -> None:
-        async def is_made() -> None:
-            pass
-
-        super().__init__("gridstream", is_made, lambda _: [])
+        super().__init__("gridstream", _nothing, lambda _: [])
 
     def group(self, source: str, role: str) -> str:  # noqa: ARG002  it is the same for all
         """A role's."""
@@ -85,6 +86,10 @@ def _same(*names: str) -> tuple[str, ...]:
 
 def _module(name: str) -> Callable[[Task], list[str]]:
     return lambda _: [str(environments.interpreter(name)), "-m", f"bench.peers.{name}"]
+
+
+def _faust(_task: Task) -> list[str]:
+    return [sys.executable, "-m", "faust", "-A", "bench.peers.faust", "worker", "--without-web", "-l", "warn"]
 
 
 GRIDSTREAM = Gridstream()
@@ -105,6 +110,18 @@ PEERS = {
             ),
             _module("quixstreams"),
         ),
+        Contender(
+            "arroyo",
+            partial(
+                environments.python,
+                "arroyo",
+                ("sentry-arroyo==2.48.0", "confluent-kafka==2.16.1", *_same("orjson", "xxhash")),
+            ),
+            _module("arroyo"),
+            roles=("normalize",),
+        ),
+        Contender("faust", _nothing, _faust, events=50_000),
+        Contender("bento", partial(environments.go, "bento", bento.FILES), bento.command, roles=("normalize",)),
     )
 }
 """By name."""
