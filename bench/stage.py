@@ -166,7 +166,7 @@ class Stage:
             raise Fatal(f"a process ended{_last_lines(programs)}")
 
     def _costs(self) -> dict[str, Cost]:
-        return {name: _cost(pid) for name, pid in self._supervisor.pids.items()}
+        return {name: cost(pid) for name, pid in self._supervisor.pids.items()}
 
     async def rows(self, source: str) -> int:
         """How many rows its event tables hold, repeats that are not merged yet included."""
@@ -194,7 +194,8 @@ def _last_lines(programs: Sequence[Program]) -> str:
     return "".join(f"\n{log.name}: {log.read_text(errors='replace')[-_SHOWN:].strip()}" for log in logs)
 
 
-def _cost(pid: int) -> Cost:
+def cost(pid: int) -> Cost:
+    """What a process has used since it started."""
     process = psutil.Process(pid)
     times = process.cpu_times()
     status = Path(f"/proc/{pid}/status").read_text().splitlines()

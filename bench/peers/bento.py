@@ -89,7 +89,7 @@ def _configuration(task: Task) -> dict[str, object]:
             "processors": [
                 {"mapping": _receipt()},
                 {"unarchive": {"format": "json_array"}},
-                {"mapping": _mapping()},
+                {"mapping": mapping()},
             ],
         },
         "output": {
@@ -110,7 +110,8 @@ def _receipt() -> str:
     return f"meta = deleted()\nmeta received_at = (@received_at.number() / 1000).ts_format({_TIME_FORMAT})\n"
 
 
-def _mapping() -> str:
+def mapping() -> str:
+    """From an element, named `this`, to the record of its event; its topic becomes metadata."""
     rare = "\n".join(f"  root.{column.name} = {_value(column)}" for column in _RARE)
     any_rare = " || ".join(f"this.exists({json.dumps(key)})" for key in _outer(_RARE))
     return f"""let topic = match this.event {{
