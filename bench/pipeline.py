@@ -30,10 +30,11 @@ async def whole(stage: Stage, source: str, contents: Sequence[bytes], events: in
 
         run = await stage.measured(
             events,
-            [group("normalize"), group("store")],
             is_done,
-            *(stage.worker(source, "normalize", number + 1) for number in range(normalizers)),
-            stage.worker(source, "store"),
+            {
+                group("normalize"): [stage.worker(source, "normalize", number + 1) for number in range(normalizers)],
+                group("store"): [stage.worker(source, "store")],
+            },
         )
         assert await stage.distinct(source) == events
     return run
@@ -50,8 +51,8 @@ async def halves(stage: Stage, source: str, contents: Sequence[bytes], events: i
         async def is_stored() -> bool:
             return await stage.rows(source) >= events
 
-        first = await stage.measured(events, [group("normalize")], is_published, stage.worker(source, "normalize"))
-        second = await stage.measured(events, [group("store")], is_stored, stage.worker(source, "store"))
+        first = await stage.measured(events, is_published, {group("normalize"): [stage.worker(source, "normalize")]})
+        second = await stage.measured(events, is_stored, {group("store"): [stage.worker(source, "store")]})
         assert await stage.distinct(source) == events
     return first, second
 

@@ -27,6 +27,8 @@ from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
 
 _LOOK_SECONDS = 0.2
+_JOINED_SECONDS = 0.02
+"""Whoever has joined begins at once: what is done until that is seen is not measured."""
 _PATIENCE_SECONDS = 600
 _SHOWN = 2000
 
@@ -128,25 +130,36 @@ class Stage:
         return Program(name, command, environment=self.environment(source), log=self.folder / f"{name}.log")
 
     async def measured(
-        self, events: int, groups: list[str], is_done: Callable[[], Coroutine[Any, Any, bool]], *programs: Program
+        self,
+        events: int,
+        is_done: Callable[[], Coroutine[Any, Any, bool]],
+        workers: Mapping[str, Sequence[Program]],
     ) -> Run:
-        """Run programs from the moment they have their partitions until all events are through.
+        """Run programs from the moment they read until all events are through.
+
+        Those that read last are started first: they wait for work, so that nothing is done before the clock runs.
+
+        Args:
+            events: that have to go through.
+            is_done: whether they have.
+            workers: by consumer group, in the order data flows.
 
         Raises:
             Fatal: one ended in between, or all took too long.
         """
+        programs = [program for of_group in workers.values() for program in of_group]
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                await self._supervisor.start(*programs)
-                pids = self._supervisor.pids
                 async with Admin(self.servers) as admin:
-                    for group in groups:
-                        while not await admin.members(group):
-                            await self._look_again(pids, programs)
+                    for group, of_group in reversed(list(workers.items())):
+                        await self._supervisor.start(*of_group)
+                        pids = self._supervisor.pids
+                        while await admin.members(group) < len(of_group):
+                            await self._look_again(_JOINED_SECONDS, pids, programs)
                 before = self._costs()
                 began = time.perf_counter()
                 while not await is_done():
-                    await self._look_again(pids, programs)
+                    await self._look_again(_LOOK_SECONDS, pids, programs)
             seconds = time.perf_counter() - began
             after = self._costs()
         except TimeoutError:
@@ -160,8 +173,8 @@ class Stage:
         }
         return Run(events, seconds, costs)
 
-    async def _look_again(self, pids: Mapping[str, int], programs: Sequence[Program]) -> None:
-        await asyncio.sleep(_LOOK_SECONDS)
+    async def _look_again(self, seconds: float, pids: Mapping[str, int], programs: Sequence[Program]) -> None:
+        await asyncio.sleep(seconds)
         if self._supervisor.pids != pids:
             raise Fatal(f"a process ended{_last_lines(programs)}")
 

@@ -58,10 +58,8 @@ async def measure(stage: Stage, contender: Contender, part: str, contents: Seque
                 seen = stage.rows if roles[-1] == "store" else stage.published
                 return await seen(source) >= events
 
-            groups = [contender.group(source, role) for role in roles]
-            return await stage.measured(
-                events, groups, is_done, *(contender.program(stage, source, role) for role in roles)
-            )
+            workers = {contender.group(source, role): [contender.program(stage, source, role)] for role in roles}
+            return await stage.measured(events, is_done, workers)
 
         if "normalize" not in roles:
             await by(GRIDSTREAM, "normalize")
