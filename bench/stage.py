@@ -149,36 +149,53 @@ class Stage:
         """
         programs = [program for of_group in workers.values() for program in of_group]
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                async with Admin(self.servers) as admin:
-                    for group, of_group in reversed(list(workers.items())):
-                        await self._supervisor.start(*of_group)
-                        pids = self._supervisor.pids
-                        while await admin.members(group) < len(of_group):
-                            await self._look_again(_JOINED_SECONDS, pids, programs)
-                before = self._costs()
+            async with asyncio.timeout(_PATIENCE_SECONDS), AsyncExitStack() as stack, Admin(self.servers) as admin:
+                for group, of_group in reversed(list(workers.items())):
+                    await stack.enter_async_context(self.running(*of_group))
+                    pids = self._supervisor.pids
+                    while await admin.members(group) < len(of_group):
+                        await self._look_again(_JOINED_SECONDS, pids, programs)
+                before = self.costs()
                 began = time.perf_counter()
                 while not await is_done():
                     await self._look_again(_LOOK_SECONDS, pids, programs)
-            seconds = time.perf_counter() - began
-            after = self._costs()
+                return self.run_since(before, events, time.perf_counter() - began)
         except TimeoutError:
             raise Fatal(f"not done after {_PATIENCE_SECONDS} s{_last_lines(programs)}") from None
-        finally:
-            for program in programs:
-                await self._supervisor.stop(program.name)
-        costs = {
-            name: Cost(cost.seconds - (before[name].seconds if name in before else 0), cost.peak_mb)
-            for name, cost in after.items()
-        }
-        return Run(events, seconds, costs)
 
     async def _look_again(self, seconds: float, pids: Mapping[str, int], programs: Sequence[Program]) -> None:
         await asyncio.sleep(seconds)
         if self._supervisor.pids != pids:
             raise Fatal(f"a process ended{_last_lines(programs)}")
 
-    def _costs(self) -> dict[str, Cost]:
+    async def have_members(self, *groups: str) -> None:
+        """Wait until consumer groups have members, with their partitions."""
+        async with Admin(self.servers) as admin:
+            for group in groups:
+                while not await admin.members(group):  # noqa: ASYNC110  another process
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+    def run_since(self, before: Mapping[str, Cost], events: int, seconds: float) -> Run:
+        """What processes have used since they had used so much."""
+        unused = Cost(0.0, 0)
+        costs = {
+            name: Cost(cost.seconds - before.get(name, unused).seconds, cost.peak_mb)
+            for name, cost in self.costs().items()
+        }
+        return Run(events, seconds, costs)
+
+    @asynccontextmanager
+    async def running(self, *programs: Program) -> AsyncIterator[None]:
+        """Run programs."""
+        await self._supervisor.start(*programs)
+        try:
+            yield
+        finally:
+            for program in programs:
+                await self._supervisor.stop(program.name)
+
+    def costs(self) -> dict[str, Cost]:
+        """What each process has used so far, by its name."""
         return {name: cost(pid) for name, pid in self._supervisor.pids.items()}
 
     async def rows(self, source: str) -> int:

@@ -1,6 +1,7 @@
 """Kafka: publishing that is safe, topics that are made, positions that can be asked for."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -212,6 +213,13 @@ class Outgoing:
             self._full.append((topic, partition, batch))
             batch = self._open[place] = self._new_batch()
             batch.append(key=key, value=value, timestamp=None, headers=headers)
+
+    def counts(self) -> Counter[str]:
+        """How many records there are, by topic."""
+        found: Counter[str] = Counter()
+        for topic, _, batch in self.batches():
+            found[topic] += batch.record_count()
+        return found
 
     def batches(self) -> Iterator[tuple[str, int, BatchBuilder]]:
         """All batches with their topics and partitions, in the order of their records."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from math import isfinite
 from typing import Any, Literal
@@ -112,6 +113,7 @@ def address(text: str) -> str:
     return valid_address(text).lower()
 
 
+@lru_cache(maxsize=1000)  # a sender's is asked about with each of its mails
 def valid_address(text: str) -> str:
     """An address as it was written, its domain in ASCII.
 

@@ -17,7 +17,7 @@ from schemas.payload import Malformed, lenient_elements
 Record = dict[str, Any]
 
 _GZIP = b"\x1f\x8b"
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 17
 """Of decompressed data at a time: a small file may decompress to a huge one."""
 _LONGEST_LINE = 8 << 20
 """A line that is longer is none: something is wrong with the file."""

@@ -5,7 +5,7 @@ Engage's audiences, and the default paths of its hosted SendGrid destination.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal, cast, get_args
 
@@ -25,6 +25,8 @@ MOST_CALL_BYTES = 32 * 1024
 """Of one call."""
 
 _AUDIENCE_EVENTS: Mapping[str, Action] = {"Audience Entered": "enter", "Audience Exited": "exit"}
+_COMPUTATIONS = ("audience", "journey_step")
+_KEY_PROPERTIES = ("audience_key", "journey_step_key")
 _ADDRESS_PATHS = {
     "address_line_1": ("line1", "street"),
     "address_line_2": ("line2",),
@@ -36,6 +38,8 @@ _ADDRESS_PATHS = {
 """SendGrid's fields, and where `traits.address` has them."""
 _OTHER_NAMES = {"first_name": "firstName", "last_name": "lastName", "phone_number": "phone"}
 """SendGrid's fields, and how Segment's own specification spells them."""
+_AUDIENCE_NAMES = _OTHER_NAMES | {"address_line_1": "street", "state_province_region": "state"}
+"""As the hosted lists destination finds them. Of an identify they are no defaults: a `state` may be any."""
 
 
 class BadCallError(ValueError):
@@ -77,9 +81,10 @@ class Call:
 
     def line(self) -> bytes:
         """Its row in the table `calls`, as JSON."""
+        texts = {name: getattr(self, name) for name in ("type", "message_id", "user_id", "anonymous_id", "event")}
         nested = {name: orjson.dumps(getattr(self, name)).decode() for name in ("traits", "properties", "context")}
         times = {name: time_text(getattr(self, name)) for name in ("timestamp", "received_at")}
-        return orjson.dumps(asdict(self) | nested | times)
+        return orjson.dumps(texts | nested | times)
 
     def record(self) -> bytes:
         """All of it, as JSON."""
@@ -132,30 +137,33 @@ def upsert(call: Call) -> tuple[str, dict[str, Any]] | None:
     """
     if call.type != "identify":
         return None
-    traits = _flat({**_dict(call.context.get("traits")), **call.traits})
-    return call.user_id, traits
+    return call.user_id, _flat({**_dict(call.context.get("traits")), **call.traits}, _OTHER_NAMES)
 
 
 def audience(call: Call, account: str) -> CohortBatch | None:
     """The change of an audience's membership that a call is, if it is one.
 
-    Engage says it as an identify with a trait named like the audience, or as a track of `Audience Entered` or
-    `Audience Exited`; `context.personas` names the audience. A step of a journey is only ever entered.
+    Engage says it as an identify with a boolean trait named like the audience, or as a track, of `Audience Entered`,
+    `Audience Exited` or whatever else, with such a property; `context.personas` names the audience. A track of a
+    journey's step has no such property: nobody but who enters is told of.
     """
     personas = _dict(call.context.get("personas"))
-    key = personas.get("computation_key")
-    traits = _flat({**_dict(call.context.get("traits")), **call.traits})
-    action: Action | None = None
-    if call.type == "track" and call.event in _AUDIENCE_EVENTS:
-        action = _AUDIENCE_EVENTS[call.event]
-        key = call.properties.get("audience_key") or call.properties.get("journey_step_key") or key
-        if isinstance(key, str) and isinstance(said := call.properties.get(key), bool):
-            action = "enter" if said else "exit"
-    elif call.type == "identify" and personas.get("computation_class") in ("audience", "journey_step"):
-        said = call.traits.get(key) if isinstance(key, str) else None
-        action = ("enter" if said else "exit") if isinstance(said, bool) else None
-    if action is None or not isinstance(key, str) or not key:
+    key, computation = personas.get("computation_key"), personas.get("computation_class")
+    facts, action = call.traits, None
+    if call.type == "track":
+        facts, action = call.properties, _AUDIENCE_EVENTS.get(call.event)
+        key = next((name for each in _KEY_PROPERTIES if (name := facts.get(each))), key)
+        if computation == "journey_step":
+            action = "enter"
+    elif call.type != "identify":
         return None
+    if not isinstance(key, str) or not key:
+        return None
+    if (action or computation in _COMPUTATIONS) and isinstance(said := facts.get(key), bool):
+        action = "enter" if said else "exit"
+    if action is None:
+        return None
+    traits = _flat({**facts, **_dict(call.context.get("traits")), **call.traits}, _AUDIENCE_NAMES)
     return CohortBatch(
         account=account,
         received_at=call.received_at,
@@ -164,7 +172,7 @@ def audience(call: Call, account: str) -> CohortBatch | None:
         action=action,
         computed_at=call.timestamp or call.received_at,
         message_id=call.message_id,
-        users=[(call.user_id, {name: value for name, value in traits.items() if name != key})],
+        users=[(call.user_id, {name: value for name, value in traits.items() if name not in (key, *_KEY_PROPERTIES)})],
     )
 
 
@@ -193,13 +201,14 @@ def _call(document: Mapping[str, Any], kind: CallType, received_at: int, size: i
     )
 
 
-def _flat(traits: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(traits: Mapping[str, Any], other_names: Mapping[str, str]) -> dict[str, Any]:
     """Traits with SendGrid's own fields under SendGrid's names; what is there under these names already stays."""
-    return dict(_sendgrids(traits)) | {name: value for name, value in traits.items() if name != "address"}
+    sendgrids = dict(_sendgrids(traits, other_names))
+    return sendgrids | {name: value for name, value in traits.items() if name != "address"}
 
 
-def _sendgrids(traits: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, other in _OTHER_NAMES.items():
+def _sendgrids(traits: Mapping[str, Any], other_names: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name, other in other_names.items():
         if other in traits:
             yield name, traits[other]
     home = _dict(traits.get("address"))

@@ -25,7 +25,7 @@ from streams.mail.sender import Sender
 from streams.normalize import Normalize
 from streams.objects.schedule import Schedule
 from streams.sections import Amplitude, Source
-from streams.store import Store
+from streams.store import InsertPolicy, Store
 from streams.transport import Chunk, ChunkSchema, assigned
 
 HELD_BYTES = 128 << 20
@@ -71,24 +71,25 @@ def normalize_agents(source: Source, producer: Producer, partitions: Mapping[str
     return {topics.raw(source.name): normalize.agent}
 
 
-def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> dict[str, Agent]:
+def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer, policy: InsertPolicy) -> dict[str, Agent]:
     """The store role's agents for one source, by topic: one a table."""
     letters = topics.dead_letters(source.name)
     return {
-        topic: Store(source.name, table, clickhouse, producer, letters).agent
+        topic: Store(source.name, table, clickhouse, producer, letters, policy).agent
         for topic, table in topics.stored(source.name).items()
     }
 
 
-def calls_agents(source: Source, clickhouse: ClickHouse, producer: Producer) -> dict[str, Agent]:
+def calls_agents(source: Source, clickhouse: ClickHouse, producer: Producer, policy: InsertPolicy) -> dict[str, Agent]:
     """The store role's agent for the calls of Segment's API, by topic.
 
     Args:
         source: in whose database they are kept.
         clickhouse: open.
         producer: started.
+        policy: when inserts are due.
     """
-    store = Store(source.name, CALLS, clickhouse, producer, topics.dead_letters(source.name))
+    store = Store(source.name, CALLS, clickhouse, producer, topics.dead_letters(source.name), policy)
     return {topics.CALLS: store.agent}
 
 

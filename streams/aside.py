@@ -1,6 +1,5 @@
 """Putting aside what a step could not process, and saying what became of what was replayed."""
 
-import time
 from functools import partial
 from typing import Any
 
@@ -9,6 +8,8 @@ import structlog
 from connectors.kafka import Producer, Record
 from schemas import topics
 from schemas.dead_letters import DeadLetter, Step, letter_id, replayed
+from streams import metrics
+from streams.clock import now
 from streams.delivery import persistently
 
 log = structlog.get_logger()
@@ -40,9 +41,10 @@ class Aside:
             received_at: when it came in, in milliseconds since 1970.
         """
         log.warning("put aside", step=self._step, offset=record.offset, reason=reason)
+        metrics.DEAD_LETTERS.labels(self._source, self._step).inc()
         letter = replayed(record.headers, record.value)
         if letter:
-            letter = letter.failed_again(reason, _now())
+            letter = letter.failed_again(reason, now())
         else:
             letter = DeadLetter(
                 id=letter_id(self._step, self._again, payload),
@@ -58,13 +60,9 @@ class Aside:
     async def succeeded(self, record: Any) -> None:  # noqa: ANN401  aiokafka's
         """Something was processed: if it replays a letter, that one is done."""
         if letter := replayed(record.headers, record.value):
-            await self._publish(letter.now("replayed", _now()))
+            await self._publish(letter.now("replayed", now()))
 
     async def _publish(self, letter: DeadLetter) -> None:
         record = Record(letter.id.encode(), letter.line())
         publish = partial(self._producer.publish, topics.dead_letters(self._source), record)
         await persistently("publishing a dead letter", publish)
-
-
-def _now() -> int:
-    return int(time.time() * 1000)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from streams.transport import Chunk
 
 
-@dataclass(slots=True)
+@dataclass
 class BatchPolicy:
     """When what was gathered goes on. It may change while batches are made.
 

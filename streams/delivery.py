@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from connectors.errors import Fatal, Retry
+from streams import metrics
 
 log = structlog.get_logger()
 
@@ -78,6 +79,7 @@ async def persistently(
             return await attempt()
         except Retry as error:
             waiting()
+            metrics.RETRIES.labels(what).inc()
             wait = max(error.after or 0, pause * random.uniform(0.5, 1))  # noqa: S311  no secret
             log.warning("waiting to try again", what=what, seconds=round(wait, 1), reason=str(error))
             await wait_for(wait)

@@ -14,6 +14,7 @@ from schemas import topics
 from schemas.cohorts import CohortBatch
 from schemas.ddl import identifier
 from schemas.dead_letters import COLUMNS, HEADER, DeadLetter, State, Step
+from streams.clock import now
 
 _ASK_AGAIN_SECONDS = 0.2
 
@@ -89,9 +90,9 @@ async def discard(producer: Producer, letters: Iterable[DeadLetter]) -> None:
     Raises:
         Retry, Reject: Kafka does not take it.
     """
-    now = int(time.time() * 1000)
+    at = now()
     for letter in letters:
-        record = Record(letter.id.encode(), letter.now("discarded", now).line())
+        record = Record(letter.id.encode(), letter.now("discarded", at).line())
         await producer.publish(topics.dead_letters(letter.source), record)
 
 
@@ -108,8 +109,8 @@ async def outcome(clickhouse: ClickHouse, letters: Sequence[DeadLetter], seconds
     while True:
         changed: Counter[State] = Counter()
         for source in {letter.source for letter in letters}:
-            now = await find(clickhouse, source, Filter(ids=list(before), state=None))
-            changed.update(letter.state for letter in now if letter.changed_at > before[letter.id])
+            found = await find(clickhouse, source, Filter(ids=list(before), state=None))
+            changed.update(letter.state for letter in found if letter.changed_at > before[letter.id])
         if changed.total() == len(before) or time.monotonic() > deadline:
             return changed
         await asyncio.sleep(_ASK_AGAIN_SECONDS)

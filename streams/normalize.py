@@ -1,6 +1,5 @@
 """The normalize role: raw bodies become one record per event, in the topic of its type, keyed by user id."""
 
-import time
 from collections.abc import AsyncIterable, Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +11,8 @@ from schemas.columns import time_text
 from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.events import EVENTS
 from schemas.normalize import Normalizer
-from streams import failpoints
+from streams import failpoints, metrics
+from streams.clock import now
 from streams.delivery import persistently
 from streams.transport import Chunk
 
@@ -41,6 +41,7 @@ class Normalize:
         self._deliveries = target(topics.deliveries(source))
         self._dead_letters = target(topics.dead_letters(source))
         self._keys = _Keys()
+        self._counters = {self._events[event.name].topic: metrics.EVENTS.labels(source, event.name) for event in EVENTS}
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Publish what each chunk becomes, then acknowledge it."""
@@ -65,8 +66,15 @@ class Normalize:
             await failpoints.reach("before-publishing")
             await self._producer.publish_all(outgoing)
             await failpoints.reach("after-publishing")
+            self._count(chunk, outgoing)
 
         await persistently("publishing events", attempt)
+
+    def _count(self, chunk: Chunk, outgoing: Outgoing) -> None:
+        metrics.BODIES.labels(self._source).inc(len(chunk.records))
+        for topic, records in outgoing.counts().items():
+            if topic in self._counters:
+                self._counters[topic].inc(records)
 
     def _add(self, outgoing: Outgoing, chunk: Chunk, raw: Any, headers: Headers, expired: int) -> None:  # noqa: ANN401
         about = dict(raw.headers)
@@ -97,6 +105,8 @@ class Normalize:
             key, number = self._keys[letter.id]
             topic, partitions = self._dead_letters
             add(topic, number % partitions, key, letter.line())
+        if malformed and not replayed:
+            metrics.DEAD_LETTERS.labels(self._source, "normalize").inc(len(malformed))
         # A replayed letter has been counted as one accepted and malformed element when it first came in.
         counted = 1 if replayed else 0
         delivery = {
@@ -116,10 +126,10 @@ class Normalize:
 
 def _after_replay(letter: DeadLetter, failures: list[DeadLetter], *, succeeded: bool) -> list[DeadLetter]:
     """What is written after a letter was processed again: what became of it, and letters for what is new."""
-    now = int(time.time() * 1000)
+    at = now()
     if not succeeded and len(failures) == 1:
-        return [letter.failed_again(failures[0].reason, now)]
-    return [letter.now("replayed", now), *failures]
+        return [letter.failed_again(failures[0].reason, at)]
+    return [letter.now("replayed", at), *failures]
 
 
 class _Target(NamedTuple):

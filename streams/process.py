@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from connectors.errors import Fatal
 
@@ -16,6 +17,9 @@ log = structlog.get_logger()
 
 FINISH_SECONDS = 5.0
 """How long a process that is told to stop may finish what it has begun."""
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable by which the Prometheus client knows where processes that share a port count together."""
 
 
 def stop_event() -> asyncio.Event:
@@ -34,7 +38,9 @@ def end_within(seconds: float) -> None:
     deadline.start()
 
 
-async def serve(stack: AsyncExitStack, runner: web.AppRunner, host: str, port: int, what: str) -> None:
+async def serve(
+    stack: AsyncExitStack, runner: web.AppRunner, host: str, port: int, what: str, *, is_shared: bool = False
+) -> None:
     """Serve an application until the stack closes.
 
     Args:
@@ -43,6 +49,7 @@ async def serve(stack: AsyncExitStack, runner: web.AppRunner, host: str, port: i
         host: to listen on.
         port: to listen on; 0: a free one, said in the log.
         what: for people.
+        is_shared: other processes may listen on the same port; the kernel gives each its part of the connections.
 
     Raises:
         Fatal: the port cannot be had.
@@ -50,7 +57,7 @@ async def serve(stack: AsyncExitStack, runner: web.AppRunner, host: str, port: i
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, reuse_port=is_shared or None).start()
     except OSError as error:
         raise Fatal(f"{what}: port {port} on {host} cannot be used: {error.strerror or error}") from error
     log.info("listening", what=what, host=host, port=runner.addresses[0][1])
@@ -71,8 +78,12 @@ def observable() -> web.Application:
 
 
 async def metrics(_: web.Request) -> web.Response:
-    """The process's metrics, for Prometheus."""
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """The metrics of the process, or of all that share its port, for Prometheus."""
+    registry = REGISTRY
+    if METRICS_FOLDER in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def health(_: web.Request) -> web.Response:

@@ -29,6 +29,7 @@ from streams.objects.schedule import Schedule
 from streams.relaying import Relay
 from streams.schema import require_schema
 from streams.settings import Settings
+from streams.store import InsertPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,10 @@ async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack, _
 async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:
     producer = await _producer(settings, stack)
     clickhouse = await _clickhouse(settings, data, stack)
-    agents: dict[str, wiring.Agent] = {}
+    policy = InsertPolicy()
+    agents = wiring.calls_agents(settings.calls_source, clickhouse, producer, policy)
     for source in settings.sources:
-        agents |= wiring.store_agents(source, clickhouse, producer)
-    agents |= wiring.calls_agents(settings.calls_source, clickhouse, producer)
+        agents |= wiring.store_agents(source, clickhouse, producer, policy)
     return Work(agents)
 
 

@@ -78,6 +78,7 @@ class Ingress(_Section):
 
     host: str = Field("127.0.0.1", description="address to listen on; the production image sets 0.0.0.0")
     port: Port = Field(8080, description="port to listen on")
+    processes: int = Field(1, gt=0, description="that share the port: one a core, where one is not enough")
     max_body_bytes: int = Field(
         5_242_880,
         gt=0,
@@ -133,6 +134,16 @@ class ClickHouse(_Section):
     @classmethod
     def _is_url(cls, url: SecretStr) -> SecretStr:
         return _secret_http_url(url)
+
+
+class Dashboard(_Section):
+    """The live page."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; another than this machine's needs a password")
+    port: Port = Field(8081, description="port to listen on")
+    password: SecretStr = Field(
+        SecretStr(""), description="asked of whoever opens the page, the user name being any; empty: nobody is asked"
+    )
 
 
 class Source(_Section):

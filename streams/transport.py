@@ -12,6 +12,7 @@ aiokafka 0.14 and chosen by a broker URL that begins with `chunked://` (the entr
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,9 +120,17 @@ class Ledger:
         """What is being worked on."""
         return [chunk for chunks in self._open.values() for chunk in chunks if not chunk.acknowledged]
 
+    def held(self) -> int:
+        """Bytes of unacknowledged records."""
+        return sum(chunk.size for chunk in self.unacknowledged())
+
     def is_full(self) -> bool:
         """Whether fetching must wait for acknowledgements."""
-        return sum(chunk.size for chunk in self.unacknowledged()) >= self.limit
+        return self.held() >= self.limit
+
+    def first(self, tp: TP) -> Any:
+        """The oldest record of a partition that is being worked on; None where there is none."""
+        return next((chunk.records[0] for chunk in self._open.get(tp, ()) if not chunk.acknowledged), None)
 
 
 @dataclass(slots=True)
@@ -135,6 +144,10 @@ class Positions:
         """Partitions were assigned: they go on where they were committed, new ones at 0."""
         self._next = {tp: offset or 0 for tp, offset in committed.items()}
         self._ends = {}
+
+    def following(self, tp: TP) -> int:
+        """The offset that is read next."""
+        return self._next.get(tp, 0)
 
     def skipped(self, tp: TP, first: int, last: int, end: int) -> int:
         """How many records were lost before a chunk, by its first and last offset and the partition's end.
@@ -184,6 +197,19 @@ class Consumer(driver.Consumer):
         chunk.skipped = self._positions.skipped(tp, first, last, self.highwater(tp) or last + 1)
         if chunk.skipped:
             log.error("records expired unread", topic=tp.topic, partition=tp.partition, records=chunk.skipped)
+
+    def lag(self, topic: str) -> tuple[int, float]:
+        """How many records of a topic's assigned partitions are not processed, and when the oldest was published.
+
+        The time is in seconds since 1970, and now where no record has been fetched.
+        """
+        records, since = 0, time.time()
+        for tp in [tp for tp in self.assignment() if tp.topic == topic]:
+            first = self.ledger.first(tp)
+            following = first.offset if first else self._positions.following(tp)
+            records += max(0, (self.highwater(tp) or following) - following)
+            since = min(since, first.timestamp / 1000) if first else since
+        return records, since
 
     async def _until_flowing(self, fetcher: Any) -> None:
         if not self.flow_active:
@@ -386,6 +412,24 @@ def assigned(app: faust.App) -> set[tuple[str, int]]:
     """The partitions that an app reads at the moment."""
     consumer = cast("Consumer", app.consumer)
     return {(tp.topic, tp.partition) for tp in consumer.assignment()}
+
+
+def lag_records(app: faust.App, topic: str) -> int:
+    """How many records of a topic an app has not processed, of the partitions that it reads."""
+    consumer = cast("Consumer | None", app.consumer)
+    return consumer.lag(topic)[0] if consumer else 0
+
+
+def lag_seconds(app: faust.App, topic: str) -> float:
+    """How long ago the oldest record of a topic that an app holds was published."""
+    consumer = cast("Consumer | None", app.consumer)
+    return time.time() - consumer.lag(topic)[1] if consumer else 0.0
+
+
+def held(app: faust.App) -> int:
+    """Bytes of records that an app has fetched and not processed."""
+    consumer = cast("Consumer | None", app.consumer)
+    return consumer.ledger.held() if consumer else 0
 
 
 async def drain(app: faust.App, seconds: float) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from connectors.errors import Fatal, GridstreamError
 from streams import app as wiring
+from streams import metrics
 from streams.beginnings import ensure_beginnings
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
@@ -21,7 +22,7 @@ from streams.roles import WORK, Work
 from streams.schema import ensure_topics
 from streams.settings import Settings
 from streams.slots import claim
-from streams.transport import drain
+from streams.transport import drain, held, lag_records, lag_seconds
 from streams.watchdog import watch
 
 log = structlog.get_logger()
@@ -67,10 +68,13 @@ def _app(
     slot = claim(group.name.removeprefix("gridstream."), settings.kafka.servers, work.agents)
     if slot:
         stack.enter_context(slot.lock)
-    held = min(work.held_bytes, settings.worker.held_bytes)
-    app = wiring.faust_app(group.name, settings.kafka.servers, slot.name if slot else None, held)
+    limit = min(work.held_bytes, settings.worker.held_bytes)
+    app = wiring.faust_app(group.name, settings.kafka.servers, slot.name if slot else None, limit)
+    metrics.HELD_BYTES.labels(group.name).set_function(partial(held, app))
     for topic, agent in work.agents.items():
         wiring.attach(app, topic, partial(_guarded, agent, failed))
+        metrics.LAG_RECORDS.labels(group.name, topic).set_function(partial(lag_records, app, topic))
+        metrics.LAG_SECONDS.labels(group.name, topic).set_function(partial(lag_seconds, app, topic))
     return app
 
 

@@ -1,9 +1,12 @@
 """The shape of the house: which package may know which."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+
+from streams import metrics
 
 ROOT = Path(__file__).parent.parent
 ALLOWED = {
@@ -61,3 +64,11 @@ def test_only_the_transport_knows_how_faust_is_made_inside() -> None:
     }
 
     assert knowing == {"transport.py"}
+
+
+def test_every_metric_is_counted_somewhere() -> None:
+    declared = {name for name in vars(metrics) if name.isupper() and not name.startswith("_")}
+    files = (ROOT / "streams").rglob("*.py")
+    used = {name for file in files for name in re.findall(r"metrics\.([A-Z_]+)", file.read_text())}
+
+    assert declared == used

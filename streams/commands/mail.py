@@ -16,10 +16,11 @@ from connectors.sendgrid import SendGrid, SentMail
 from schemas import topics
 from schemas.columns import time_text
 from schemas.mail import MailRules
+from streams.clock import now
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.printing import print_findings, print_table
 from streams.mail.agent import resend as resending
-from streams.mail.book import STATES, Entry, MailBook, now
+from streams.mail.book import STATES, Entry, MailBook
 from streams.mail.check import check as examine
 from streams.mail.resolving import is_abandoned, resolve
 from streams.mail.trial import find_rule, send_trial

@@ -1,9 +1,11 @@
-"""Commands that run something: up, ingress, worker, simulate."""
+"""Commands that run something: up, ingress, worker, dashboard, simulate."""
 
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -16,10 +18,12 @@ from streams import logs
 from streams import worker as worker_process
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.times import moment_ms
+from streams.dashboard import server as dashboard_server
 from streams.groups import ROLES
 from streams.ingress import server as ingress_server
-from streams.process import stop_event, url_of
+from streams.process import METRICS_FOLDER, stop_event, url_of
 from streams.replaying import Replay
+from streams.settings import Settings
 from streams.simulator.feed import Feed
 from streams.simulator.simulate import simulate as send
 from streams.supervisor import Program, Supervisor
@@ -43,14 +47,26 @@ def ingress(
     data: Data = DATA,
     *,
     demo: Annotated[bool, typer.Option("--demo", hidden=True)] = False,
+    shared: Annotated[bool, typer.Option("--shared", hidden=True)] = False,
 ) -> None:
-    """Run one ingress: the HTTP server that webhooks are posted to."""
+    """Run an ingress: the HTTP server that webhooks are posted to."""
     logs.configure("ingress")
     installation = Installation.of(config, data)
     settings = installation.settings
     if demo:
         settings = settings.with_key(installation.data.demo_signer().public_key)
-    asyncio.run(ingress_server.run(settings))
+    if settings.ingress.processes > 1 and not shared:
+        arguments = (*installation.arguments, *["--demo"] * demo)
+        asyncio.run(_ingresses(settings, arguments))
+    else:
+        asyncio.run(ingress_server.run(settings, is_shared=shared))
+
+
+def dashboard(config: Config = None, data: Data = DATA) -> None:
+    """Run the live page: what the emails did, second by second."""
+    logs.configure("dashboard")
+    installation = Installation.of(config, data)
+    asyncio.run(dashboard_server.run(installation.settings, installation.data))
 
 
 def worker(
@@ -136,6 +152,23 @@ def _signer(key: Path) -> Signer:
         return Signer.load(key)
     except (OSError, ValueError) as error:
         raise Fatal(f"the private key cannot be used: {error}") from error
+
+
+async def _ingresses(settings: Settings, arguments: Sequence[str]) -> None:
+    stopped = stop_event()
+    with TemporaryDirectory(prefix="gridstream-metrics-") as folder:
+        async with Supervisor() as supervisor:
+            await supervisor.start(
+                *(
+                    Program(
+                        f"ingress-{number}",
+                        [sys.executable, "-m", "streams.cli", "ingress", "--shared", *arguments],
+                        environment={METRICS_FOLDER: folder},
+                    )
+                    for number in range(1, settings.ingress.processes + 1)
+                )
+            )
+            await stopped.wait()
 
 
 async def _several(roles: list[str], arguments: tuple[str, ...], port: int) -> None:

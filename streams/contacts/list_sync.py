@@ -5,7 +5,7 @@ News of contacts that are about no list go the same way; they just name none.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -27,9 +27,11 @@ from schemas.contacts import (
     refused_addresses,
     upload,
 )
+from streams.clock import now
 from streams.contacts.account import Account
-from streams.contacts.memberships import Cohort, Pending, Sync, now
+from streams.contacts.memberships import Cohort, Pending, Sync
 from streams.delivery import Refusals, persistently
+from streams.pieces import pieces
 
 log = structlog.get_logger()
 
@@ -335,7 +337,7 @@ class ListSync:
             there = {str(found[email]["id"]): email for email in people if email in found}
             if not there:
                 break
-            for ids in _pieces(there, MOST_REMOVED):
+            for ids in pieces(there, MOST_REMOVED):
                 asked |= {there[each] for each in await self._ask_removal(ids)}
         if sync.removed or asked:
             await self._memberships.save(sync.ended("partial" if people else "completed"))
@@ -367,7 +369,7 @@ class ListSync:
     async def _find(self, emails: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The contacts of any number of addresses."""
         found: dict[str, dict[str, Any]] = {}
-        for some in _pieces(emails, MOST_FOUND):
+        for some in pieces(emails, MOST_FOUND):
             contacts = await self._call("looking for contacts", partial(self._api.find, some))
             found |= {email.lower(): contact for email, contact in contacts.items()}
         return found
@@ -404,9 +406,3 @@ class _Sent(NamedTuple):
     sync: Sync | None
     people: list[Pending]
     later: list[Part]
-
-
-def _pieces(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = list(items)
-    for start in range(0, len(rest), size):
-        yield rest[start : start + size]

@@ -4,10 +4,8 @@ A person is pending while somebody wished something newer than what is done. Eac
 repeated, and whatever is not written is done again: so a crash between any two of them repeats calls, and loses none.
 """
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -16,7 +14,6 @@ from connectors.clickhouse import ClickHouse
 from schemas.cohorts import NO_LIST, CohortBatch
 from schemas.columns import time_text
 from schemas.contacts import Person
-from schemas.ddl import identifier
 from schemas.tables import (
     COHORT_BATCHES,
     COHORT_CHANGES,
@@ -24,9 +21,9 @@ from schemas.tables import (
     COHORT_REJECTS,
     COHORT_STATES,
     CONTACT_SYNCS,
-    Table,
 )
-from streams.delivery import persistently
+from streams.clock import now
+from streams.database import Database
 
 Phase = Literal["sending", "on", "rejected", "off"]
 
@@ -148,8 +145,7 @@ class Memberships:
     """
 
     def __init__(self, clickhouse: ClickHouse, database: str, account: str) -> None:
-        self._clickhouse = clickhouse
-        self._database = identifier(database)
+        self._database = Database(clickhouse, database)
         self._account = account
 
     async def cohorts(self) -> list[Cohort]:
@@ -192,7 +188,7 @@ class Memberships:
             }
             for each in people
         )
-        await self._insert(COHORT_STATES, rows)
+        await self._database.insert(COHORT_STATES, rows)
 
     async def sent(self, cohort: str, sync: str) -> list[Pending]:
         """Who was sent with a sync whose outcome is not written yet."""
@@ -231,7 +227,7 @@ class Memberships:
             about | {"cohort": cohort, "user_id": person.user_id, "email": person.email, "reason": reason}
             for cohort, person, reason in people
         )
-        await self._insert(COHORT_REJECTS, rows)
+        await self._database.insert(COHORT_REJECTS, rows)
 
     async def wish(self, wishes: Iterable["Wish"]) -> None:
         """Write what was said about people."""
@@ -248,7 +244,7 @@ class Memberships:
             }
             for batch, person in wishes
         )
-        await self._insert(COHORT_CHANGES, rows)
+        await self._database.insert(COHORT_CHANGES, rows)
 
     async def add_batches(self, batches: Iterable[tuple[CohortBatch, int]]) -> None:
         """Write which messages came, and how many of their users have no address. What they say is written before."""
@@ -267,17 +263,17 @@ class Memberships:
             for batch, without in batches
             if batch.id != NO_LIST  # there is one for each contact: they would be too many to look through
         )
-        await self._insert(COHORT_BATCHES, rows)
+        await self._database.insert(COHORT_BATCHES, rows)
 
     async def name_list(self, cohort: Cohort) -> None:
         """Write which list a cohort has."""
         row = {"cohort": cohort.id, "name": cohort.listed_as, "list": cohort.list, "list_id": cohort.list_id}
-        await self._insert(COHORT_LISTS, [{"account": self._account} | row])
+        await self._database.insert(COHORT_LISTS, [{"account": self._account} | row])
 
     async def save(self, sync: Sync) -> None:
         """Write how far a sync is."""
         times = {name: time_text(getattr(sync, name)) for name in ("started_at", "finished_at")}
-        await self._insert(CONTACT_SYNCS, [{"account": self._account} | asdict(sync) | times])
+        await self._database.insert(CONTACT_SYNCS, [{"account": self._account} | asdict(sync) | times])
 
     async def open_syncs(self, cohort: str) -> list[Sync]:
         """Uploads whose outcome is not known, the oldest first."""
@@ -316,23 +312,7 @@ class Memberships:
         return [_pending(rows.pop()) for _ in range(len(rows))]  # a page is large: no row is kept beside its person
 
     async def _query(self, sql: str, **parameters: object) -> Sequence[Sequence[Any]]:
-        known = {"account": self._account, **parameters}
-        ask = partial(self._clickhouse.query, sql.replace("$db", self._database), known)
-        return (await persistently("asking ClickHouse", ask)).result_rows
-
-    async def _insert(self, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
-        # One after the other: each bytes object of orjson's occupies 4 kB as long as it is kept.
-        lines = bytearray()
-        for row in rows:
-            lines += orjson.dumps(row) + b"\n"
-        if lines:
-            name = f"{self._database}.{identifier(table.rows)}"
-            await persistently("inserting", partial(self._clickhouse.insert, name, [bytes(lines)]))
-
-
-def now() -> int:
-    """In milliseconds since 1970."""
-    return int(time.time() * 1000)
+        return (await self._database.query(sql, account=self._account, **parameters)).result_rows
 
 
 def _pending(row: Sequence[Any]) -> Pending:

@@ -1,6 +1,5 @@
 """The endpoint of Amplitude's cohort webhook."""
 
-import time
 from hmac import compare_digest
 
 from aiohttp import web
@@ -8,6 +7,7 @@ from aiohttp import web
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.cohorts import MissingFactsError, cohort_batch
+from streams.clock import now
 from streams.ingress.intake import Intake, Refusal, body_of, is_local
 from streams.sections import Contacts
 
@@ -37,7 +37,7 @@ class CohortWebhook:
             raise Refusal(401, f"wrong or missing {SECRET_HEADER}")
         body = await body_of(request)
         try:
-            batch = cohort_batch(body, self._account, int(time.time() * 1000))
+            batch = cohort_batch(body, self._account, now())
         except MissingFactsError as error:
             raise Refusal(400, str(error)) from error
         await self._intake.accept((topics.COHORTS, Record(batch.key, batch.line(), NO_HEADERS)))

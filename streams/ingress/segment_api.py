@@ -1,7 +1,6 @@
 """Endpoints like those of Segment's tracking API, for unchanged Segment clients."""
 
 import json
-import time
 import zlib
 
 from aiohttp import web
@@ -10,6 +9,7 @@ from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.cohorts import CohortBatch, contact_update
 from schemas.segment import MOST_BYTES, BadCallError, Call, audience, calls, upsert
+from streams.clock import now
 from streams.ingress.intake import Intake, Refusal, body_of, has_basic_auth, is_local
 from streams.settings import Settings
 
@@ -42,7 +42,7 @@ class SegmentApi:
             raise _refusal(401, "wrong or missing write key", {"WWW-Authenticate": "Basic"})
         body = _unpacked(await body_of(request), request.headers.get("Content-Encoding", ""))
         try:
-            found = calls(request.match_info["endpoint"], body, int(time.time() * 1000))
+            found = calls(request.match_info["endpoint"], body, now())
         except BadCallError as error:
             raise _refusal(400, str(error)) from error
         await self._intake.accept(*(record for call in found for record in self._records(call)))

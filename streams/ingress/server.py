@@ -27,8 +27,12 @@ _LINGER_MS = 5
 """POSTs that arrive together go to Kafka together."""
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, *, is_shared: bool = False) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: read.
+        is_shared: other processes may serve the same port.
 
     Raises:
         Fatal: the port cannot be had.
@@ -40,7 +44,7 @@ async def run(settings: Settings) -> None:
         await persistently("connecting to Kafka", producer.start)
         stack.push_async_callback(producer.stop)
         runner = _runner(application(settings, producer))
-        await process.serve(stack, runner, settings.ingress.host, settings.ingress.port, "ingress")
+        await process.serve(stack, runner, settings.ingress.host, settings.ingress.port, "ingress", is_shared=is_shared)
         await stopped.wait()
 
 
@@ -50,12 +54,12 @@ def application(settings: Settings, producer: Producer) -> web.Application:
     app = web.Application(client_max_size=settings.ingress.max_body_bytes, middlewares=[_observed])
     endpoints = {source.name: EventWebhook(source, intake) for source in settings.sources}
 
-    async def event_webhook(request: web.Request) -> web.Response:
-        name = request.match_info.get("source", settings.sources[0].name)
-        if name not in endpoints:
-            raise Refusal(404, "there is no such source")
+    async def of_source(name: str, request: web.Request) -> web.Response:
         request[_SOURCE] = name
         return await endpoints[name].post(request)
+
+    async def of_nobody(_: web.Request) -> web.Response:
+        raise Refusal(404, "there is no such source")
 
     segment = SegmentApi(settings, intake)
     app.router.add_post(f"/v1/{{endpoint:{'|'.join((*segment_calls.TYPES, *segment_calls.SEVERAL))}}}", segment.post)
@@ -76,8 +80,11 @@ def application(settings: Settings, producer: Producer) -> web.Application:
 
     app.router.add_post("/amplitude/cohorts", cohort_webhook)
     app.router.add_post("/amplitude/cohorts/{name}", cohort_webhook)
-    app.router.add_post("/sendgrid", event_webhook)
-    app.router.add_post("/sendgrid/{source}", event_webhook)
+    # A path of its own for each: aiohttp finds these at once, and takes 20 µs to match a pattern.
+    app.router.add_post("/sendgrid", partial(of_source, settings.sources[0].name))
+    for name in endpoints:
+        app.router.add_post(f"/sendgrid/{name}", partial(of_source, name))
+    app.router.add_post("/sendgrid/{source}", of_nobody)
     app.router.add_get("/health", process.health)
     app.router.add_get("/ready", ready)
     app.router.add_get("/metrics", process.metrics)

@@ -13,8 +13,9 @@ from schemas.dead_letters import DeadLetter, letter_id, replayed
 from schemas.mail import MailRules
 from schemas.segment import Call
 from streams.batching import BatchPolicy, batches
+from streams.clock import now
 from streams.delivery import persistently
-from streams.mail.book import Entry, now
+from streams.mail.book import Entry
 from streams.mail.sender import Sender, Wanted
 from streams.transport import Chunk
 

@@ -4,19 +4,17 @@ Nothing here depends on who writes first: of all that is written about a mail, t
 attempt what is most certain. So a worker that was taken for dead, and was not, does no harm by what it writes.
 """
 
-import time
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
-
-import orjson
 
 from connectors.clickhouse import ClickHouse
 from schemas.columns import time_text
-from schemas.ddl import identifier
-from schemas.tables import MAIL_CLAIMS, MAILS, Table
-from streams.delivery import persistently
+from schemas.tables import MAIL_CLAIMS, MAILS
+from streams import metrics
+from streams.clock import now
+from streams.database import Database
+from streams.pieces import pieces
 
 State = Literal["sending", "uncertain", "waiting", "dropped", "late", "refused", "sandboxed", "sent"]
 STATES: tuple[State, ...] = get_args(State)
@@ -95,7 +93,11 @@ class Entry:
     def row(self) -> dict[str, Any]:
         """As the table has it."""
         times = {name: time_text(getattr(self, name)) for name in ("received_at", "changed_at")}
-        return asdict(self) | times | {"version": self.attempt * len(STATES) + STATES.index(self.state)}
+        facts = {name: getattr(self, name) for name in _FACTS}  # not asdict, which would copy each of them deeply
+        return facts | times | {"version": self.attempt * len(STATES) + STATES.index(self.state)}
+
+
+_FACTS = tuple(each.name for each in fields(Entry))
 
 
 class MailBook:
@@ -107,21 +109,20 @@ class MailBook:
     """
 
     def __init__(self, clickhouse: ClickHouse, database: str) -> None:
-        self._clickhouse = clickhouse
-        self._database = identifier(database)
+        self._database = Database(clickhouse, database)
 
     async def entries(self, ids: Collection[str]) -> dict[str, Entry]:
         """What is known of some mails, by id."""
         found = {}
-        for some in _parts(ids):
-            for row in (await self._query(_BY_ID, some)).named_results():
+        for some in pieces(ids, _MOST_IDS):
+            for row in (await self._database.query(_of(_BY_ID, some))).named_results():
                 found[row["id"]] = Entry(**row)
         return found
 
     async def open_entries(self) -> list[Entry]:
         """All mails of which something still has to become."""
         # Without FINAL, which would read the whole table: an index finds the rows, of which merges leave few.
-        states = (await self._query(_OPEN, states=list(OPEN))).result_rows
+        states = (await self._database.query(_OPEN, states=list(OPEN))).result_rows
         return [entry for entry in (await self.entries([row[0] for row in states])).values() if entry.is_open]
 
     async def newest(self, state: str, email: str, limit: int) -> list[Entry]:
@@ -132,12 +133,16 @@ class MailBook:
             email: only to this recipient, in any letter case; empty: all.
             limit: how many at most.
         """
-        rows = await self._query(_NEWEST, state=state, email=email.lower(), limit=limit)
+        rows = await self._database.query(_NEWEST, state=state, email=email.lower(), limit=limit)
         return [Entry(**row) for row in rows.named_results()]
 
     async def write(self, entries: Iterable[Entry]) -> None:
         """Write what is known of mails now."""
-        await self._insert(MAILS, (entry.row() for entry in entries))
+        written = list(entries)
+        await self._database.insert(MAILS, (entry.row() for entry in written))
+        for entry in written:
+            if entry.state not in ("sending", "waiting"):
+                metrics.MAILS.labels(entry.rule, entry.state).inc()
 
     async def claim(self, entries: Collection[Entry], claimant: str) -> set[str]:
         """Claim attempts for oneself.
@@ -154,45 +159,27 @@ class MailBook:
         """
         at = time_text(now())
         about = ({"id": each.id, "attempt": each.attempt, "claimant": claimant, "at": at} for each in entries)
-        await self._insert(MAIL_CLAIMS, about)
+        await self._database.insert(MAIL_CLAIMS, about)
         attempts = {(each.id, each.attempt) for each in entries}
         rivals = set()
-        for some in _parts([each.id for each in entries]):
-            rows = (await self._query(_CLAIMS, some, claimant=claimant)).result_rows
+        for some in pieces((each.id for each in entries), _MOST_IDS):
+            rows = (await self._database.query(_of(_CLAIMS, some), claimant=claimant)).result_rows
             rivals |= {mail for mail, attempt in rows if (mail, attempt) in attempts}
         return rivals
 
     async def seen(self, entries: Collection[Entry]) -> dict[str, str]:
         """Of which mails there are events: SendGrid has taken these. By id, with the message id of the events."""
         found: dict[str, str] = {}
-        for some in _parts([each.id for each in entries]):
+        for some in pieces((each.id for each in entries), _MOST_IDS):
             since = min(each.received_at for each in entries) - _OTHER_CLOCK_MS
-            found |= dict(map(tuple, (await self._query(_SEEN, some, since=since)).result_rows))
+            found |= dict(map(tuple, (await self._database.query(_of(_SEEN, some), since=since)).result_rows))
         return found
 
-    async def _query(self, sql: str, ids: Iterable[str] = (), **parameters: object) -> Any:  # noqa: ANN401  the driver's
-        # In the statement: as parameters they would be part of the URL, which proxies limit to some kilobytes.
-        quoted = ",".join(f"'{_hexadecimal(each)}'" for each in ids)
-        ask = partial(self._clickhouse.query, sql.replace("$db", self._database).replace("$ids", quoted), parameters)
-        return await persistently("asking ClickHouse", ask)
 
-    async def _insert(self, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
-        lines = bytearray()
-        for row in rows:
-            lines += orjson.dumps(row) + b"\n"
-        if lines:
-            name = f"{self._database}.{identifier(table.rows)}"
-            await persistently("inserting", partial(self._clickhouse.insert, name, [bytes(lines)]))
-
-
-def now() -> int:
-    """In milliseconds since 1970."""
-    return int(time.time() * 1000)
-
-
-def _parts(ids: Collection[str]) -> Iterable[list[str]]:
-    every = list(ids)
-    return (every[start : start + _MOST_IDS] for start in range(0, len(every), _MOST_IDS))
+def _of(sql: str, ids: Iterable[str]) -> str:
+    """A statement about some mails."""
+    # In the statement: as parameters they would be part of the URL, which proxies limit to some kilobytes.
+    return sql.replace("$ids", ",".join(f"'{_hexadecimal(each)}'" for each in ids))
 
 
 def _hexadecimal(text: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from functools import partial
 from typing import Any, TypeVar
 
+from connectors.http import ForbiddenError
 from connectors.sendgrid import SendGrid
 from schemas import mail_fields
 from schemas.handlebars import variables
@@ -54,6 +55,16 @@ class _Account:
             return Finding(subject, "the API key may not ask", f"give it the scope {scope}")
         return await question()
 
+    async def single_senders(self) -> Mapping[str, bool] | None:
+        """The addresses of Single Senders, and whether each is verified; None where the key may not ask.
+
+        Which scope it needs SendGrid does not say, so that it has to be tried.
+        """
+        try:
+            return await self.api.single_senders()
+        except ForbiddenError:
+            return None
+
 
 async def _template(rule: Rule, account: _Account) -> AsyncIterator[Finding]:
     subject = f"{rule.name}: template_id"
@@ -101,16 +112,27 @@ async def _sender(rule: Rule, account: _Account) -> AsyncIterator[Finding]:
         yield Finding(subject, _UNKNOWN)
         return
     domains = await account.ask(subject, "whitelabel.read", account.api.domains)
-    if isinstance(domains, Finding):
-        yield domains
-        return
     host = str(email).rpartition("@")[2].lower()
-    for domain, is_valid in domains.items():
-        if is_valid and (host == domain.lower() or host.endswith(f".{domain.lower()}")):
-            yield Finding(subject, f"{email}, of the authenticated domain {domain}")
-            return
-    remedy = "authenticate it (Settings > Sender Authentication), unless the address is a verified Single Sender"
-    yield Finding(subject, f"{host} is no authenticated domain of the account", remedy)
+    if not isinstance(domains, Finding):
+        for domain, is_valid in domains.items():
+            if is_valid and (host == domain.lower() or host.endswith(f".{domain.lower()}")):
+                yield Finding(subject, f"{email}, of the authenticated domain {domain}")
+                return
+    senders = await account.single_senders()
+    is_verified = senders.get(str(email).lower()) if senders is not None else None
+    if is_verified:
+        yield Finding(subject, f"{email}, a verified Single Sender")
+    elif is_verified is False:
+        yield Finding(
+            subject, f"{email} is a Single Sender that is not verified", "follow the link in SendGrid's mail to it"
+        )
+    elif isinstance(domains, Finding):
+        yield domains
+    else:
+        remedy = "authenticate it (Settings > Sender Authentication), or verify the address there as a Single Sender"
+        if senders is None:
+            remedy += "; whether it is one the API key may not ask"
+        yield Finding(subject, f"{host} is no authenticated domain of the account", remedy)
 
 
 async def _group(rule: Rule, account: _Account) -> AsyncIterator[Finding]:

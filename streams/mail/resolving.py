@@ -8,9 +8,10 @@ import structlog
 
 from connectors.kafka import Producer
 from schemas import topics
+from streams.clock import now
 from streams.delivery import persistently
 from streams.mail.agent import resend
-from streams.mail.book import Entry, MailBook, now
+from streams.mail.book import Entry, MailBook
 
 log = structlog.get_logger()
 

@@ -16,9 +16,10 @@ from schemas import topics
 from schemas.dead_letters import DeadLetter
 from schemas.mail import Mail, MailRefusedError, Rule
 from schemas.segment import Call
-from streams import failpoints
+from streams import failpoints, metrics
+from streams.clock import now
 from streams.delivery import Refusals, persistently
-from streams.mail.book import Entry, MailBook, State, now
+from streams.mail.book import Entry, MailBook, State
 
 log = structlog.get_logger()
 
@@ -82,7 +83,7 @@ class _Trouble:
     fatal: Fatal | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Group:
     """Mails that are sent together.
 
@@ -128,6 +129,8 @@ class Sender:
         self._places = asyncio.Semaphore(AT_ONCE)
         self._refusals: defaultdict[str, Refusals] = defaultdict(Refusals)
         self._troubles = 0
+        self._groups: set[_Group] = set()
+        metrics.MAILS_WAITING.set_function(lambda: sum(len(group.wanted) for group in self._groups))
         self.owns: Callable[[int], bool] = lambda _: True
         """Whether a partition is this worker's at the moment."""
 
@@ -152,7 +155,11 @@ class Sender:
                 group.entries[each.id] = entry or each.entry()
         await self._recall([(each, entries[each.id]) for each in wanted if each.id not in group.wanted])
         lost: set[int] = set()
-        await persistently("sending mails", partial(self._send_all, group, lost), self._pause)
+        self._groups.add(group)
+        try:
+            await persistently("sending mails", partial(self._send_all, group, lost), self._pause)
+        finally:
+            self._groups.discard(group)
         return lost
 
     async def _recall(self, known: Sequence[tuple[Wanted, Entry]]) -> None:
@@ -227,8 +234,8 @@ class Sender:
         for mail in mails:
             entry = group.entries[mail]
             sending.append(entry.now("sending", now(), attempt=entry.attempt + 1, reason=""))
-        await self._book.write(sending)
-        rivals = await self._book.claim(sending, self._claimant)
+        # At once: a crash in between leaves the same mails in doubt, whichever of the two is written.
+        _, rivals = await asyncio.gather(self._book.write(sending), self._book.claim(sending, self._claimant))
         await failpoints.reach("before-sending")
         outcomes = await asyncio.gather(
             *(
@@ -264,8 +271,9 @@ class Sender:
                     trouble.fatal, state = fatal, "waiting"
             else:
                 refusals.accepted(1)
-                state = "sent" if sent.is_delivered else "sandboxed"
-                return entry.now(state, now(), sg_message_id=sent.message_id)
+                state, at = "sent" if sent.is_delivered else "sandboxed", now()
+                metrics.MAIL_SECONDS.labels(mail.rule).observe((at - entry.received_at) / 1000)
+                return entry.now(state, at, sg_message_id=sent.message_id)
             return entry.now(state, now(), reason=reason[:_REASON])
 
     async def _write(self, group: _Group, outcomes: Sequence[Entry]) -> None:

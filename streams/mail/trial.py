@@ -10,7 +10,7 @@ from schemas import mail_fields
 from schemas.mail import MailRefusedError, MailRules, Rule
 from schemas.paths import document, is_path, resolver
 from schemas.segment import Call
-from streams.mail.book import now
+from streams.clock import now
 from streams.mail.check import template_variables
 
 _LEFT_OUT = ("to", "cc", "bcc", "send_at", "sandbox")

@@ -1,7 +1,7 @@
 """What is asked of SendGrid for each kind of object."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -23,9 +23,11 @@ from schemas.objects import (
     suppression,
     template,
 )
+from streams.clock import now
 from streams.objects.calls import Calls, IncompleteError
 from streams.objects.exports import ContactExports
-from streams.objects.staging import Staging, now
+from streams.objects.staging import Staging
+from streams.pieces import pieces
 
 T = TypeVar("T")
 
@@ -85,7 +87,7 @@ class Puller:
         """Objects of which only each by itself has everything: those that have not changed are not asked for."""
         count = 0
         async for items in self.pages(staging.kind.name):
-            for some in _pieces(items, _AT_ONCE):
+            for some in pieces(items, _AT_ONCE):
                 rows = [_row(staging.kind, shaped(item)) for item in some]
                 known = await staging.known([row["id"] for row in rows])
                 await staging.add(await self._completed(staging.kind, rows, known, shaped))
@@ -186,8 +188,3 @@ async def _together(doing: Iterable[Awaitable[T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

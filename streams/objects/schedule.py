@@ -12,9 +12,9 @@ from connectors.errors import GridstreamError
 from connectors.sendgrid_objects import SendGridObjects
 from schemas.ddl import identifier
 from schemas.objects import OBJECTS
+from streams.clock import now
 from streams.delivery import persistently
 from streams.objects.calls import Calls, LostError
-from streams.objects.staging import now
 from streams.objects.sync import ObjectSync, Outcome
 from streams.sections import Source
 

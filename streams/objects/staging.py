@@ -8,7 +8,6 @@ A pull has tables of its own, which are dropped behind it: two pulls at the same
 both publish the later one counts.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,8 +25,9 @@ from streams.objects.statements import FORGOTTEN, Slice, Statements
 
 log = structlog.get_logger()
 
-_INSERT_BYTES = 8 << 20
-"""What is held in memory, whatever the number of objects."""
+_INSERT_BYTES = 1 << 20
+"""What is held in memory of each table, whatever the number of objects; several times while it is inserted, as driver
+and aiohttp copy it. Larger inserts would cost ClickHouse no less."""
 _SLICE_ROWS = 250_000
 """ClickHouse holds about so many identities of either side at a time."""
 _FORGOTTEN_MS = 24 * 3600 * 1000
@@ -158,8 +158,3 @@ class Staging:
 
     async def _query(self, sql: str, **parameters: object) -> QueryResult:
         return await self._calls("asking ClickHouse", partial(self._clickhouse.query, sql, parameters))
-
-
-def now() -> int:
-    """In milliseconds since 1970."""
-    return int(time.time() * 1000)

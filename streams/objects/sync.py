@@ -15,12 +15,13 @@ from schemas.columns import time_text
 from schemas.ddl import identifier
 from schemas.objects import OBJECTS, ObjectType
 from schemas.tables import SYNCS
-from streams import failpoints
+from streams import failpoints, metrics
+from streams.clock import now
 from streams.objects import access
 from streams.objects.access import NoMarketingError
 from streams.objects.calls import Calls, IncompleteError, LostError
 from streams.objects.pulls import Puller
-from streams.objects.staging import Counts, Staging, now
+from streams.objects.staging import Counts, Staging
 from streams.sections import Source
 
 log = structlog.get_logger()
@@ -91,6 +92,7 @@ class ObjectSync:
                 await self._save(begun)
                 ended = replace(await self._sync(kind, begun), finished=now())
                 await self._save(ended)
+                _measure(ended)
                 on_outcome(ended)
 
     async def _sync(self, kind: ObjectType, outcome: Outcome) -> Outcome:
@@ -136,3 +138,12 @@ class ObjectSync:
         }
         table = f"{identifier(self._source.name)}.{identifier(SYNCS.rows)}"
         await self._calls("inserting", partial(self._clickhouse.insert, table, [orjson.dumps(row)]))
+
+
+def _measure(outcome: Outcome) -> None:
+    of, counts = (outcome.source, outcome.object), outcome.counts
+    metrics.OBJECTS_PULLED.labels(*of).inc(counts.pulled)
+    for how, count in (("new", counts.new), ("changed", counts.changed), ("gone", counts.gone)):
+        metrics.OBJECTS_CHANGED.labels(*of, how).inc(count)
+    metrics.SYNC_SECONDS.labels(*of).observe((outcome.finished - outcome.started) / 1000)
+    metrics.SYNC_FAILURES.labels(*of).inc(bool(outcome.error))

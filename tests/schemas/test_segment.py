@@ -185,6 +185,26 @@ class TestAudience:
         assert change
         assert (change.id, change.name) == ("k", "k")
 
+    @pytest.mark.parametrize(("said", "action"), [(True, "enter"), (False, "exit")])
+    def test_a_track_of_any_name_says_so_by_its_property(self, said: bool, action: str) -> None:  # noqa: FBT001
+        """Entities of linked audiences have events that people name."""
+        call = one("track", event="Cart Added", properties={"big_spenders": said}, context={"personas": self.PERSONAS})
+        change = audience(call, "default")
+
+        assert change
+        assert (change.id, change.name, change.action) == ("aud_1", "big_spenders", action)
+
+    def test_a_step_of_a_journey_is_entered_without_saying_so(self) -> None:
+        """As Segment documents the payload of event-triggered journeys."""
+        step = "welcome__discount_8943l"
+        personas = {"computation_class": "journey_step", "computation_id": step, "computation_key": step}
+        properties = {"journey_context": {"triggering_event": {"total": 5}}, "journey_metadata": {"epoch_id": "e1"}}
+        call = one("track", event="Discount Offered", properties=properties, context={"personas": personas})
+        change = audience(call, "default")
+
+        assert change
+        assert (change.id, change.name, change.action) == (step, step, "enter")
+
     def test_of_two_the_later_counts(self) -> None:
         enter = one(
             "track", event="Audience Entered", properties={"audience_key": "k"}, timestamp="2026-09-21T13:00:00Z"
@@ -203,6 +223,8 @@ class TestAudience:
             one("identify", traits={"big_spenders": "yes"}, context={"personas": PERSONAS}),
             one("identify", traits={}, context={"personas": PERSONAS}),
             one("track", event="Order Shipped", context={"personas": PERSONAS}),
+            one("track", event="Order Shipped", properties={"big_spenders": "yes"}, context={"personas": PERSONAS}),
+            one("track", event="Order Shipped", properties={"audience_key": "big_spenders", "big_spenders": True}),
             one("track", event="Audience Entered"),
             one("page", context={"personas": PERSONAS}),
         ],

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import orjson
+import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
@@ -166,3 +168,24 @@ def test_the_balance_can_fail() -> None:
         replace(right, missing=1),
     ):
         assert not wrong.balanced
+
+
+async def test_processes_of_one_ingress_share_its_port_and_their_metrics(
+    servers: Settings, data: DataFolder, source: str, tmp_path: Path
+) -> None:
+    environment = {"GRIDSTREAM_INGRESS__PROCESSES": "2"}
+    async with running(servers, data, source, tmp_path, environment=environment) as pipeline:
+        for _ in range(40):
+            assert await pipeline.post(sample("click")) == 200
+        account = await pipeline.settled()
+        texts = []
+        async with aiohttp.ClientSession() as session:
+            for _ in range(8):  # whichever process answers
+                async with session.get(f"{pipeline.base}/metrics", headers={"Connection": "close"}) as answer:
+                    texts.append(await answer.text())
+        (ingress,) = (each for each in psutil.Process().children() if "ingress" in each.cmdline())
+        serving = len(ingress.children())
+
+    line = f'gridstream_requests_total{{source="{source}",status="200"}} 40.0'
+    assert all(line in text for text in texts)
+    assert (account.accepted, account.distinct, serving) == (40, 1, 2)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping
 from inspect import isawaitable
-from typing import Literal
 
 from tests.fakes.clock import Clock
 from tests.fakes.sendgrid.api import Ids, Json, Refusal, Request, Route
@@ -25,7 +24,7 @@ from tests.fakes.sendgrid.senders import Senders
 from tests.fakes.sendgrid.shown import Shown
 from tests.fakes.sendgrid.singlesends import SingleSend, SingleSends
 from tests.fakes.sendgrid.suppressions import Suppressions
-from tests.fakes.sendgrid.templates import Template, Templates
+from tests.fakes.sendgrid.templates import Generation, Template, Templates
 from tests.fakes.sendgrid.upserts import Upserts
 from tests.fakes.server import Answer, Call, FakeServer
 
@@ -235,7 +234,7 @@ class FakeSendGrid(FakeServer):
         subject: str = "",
         plain: str = "",
         active: bool = True,
-        generation: Literal["dynamic", "legacy"] = "dynamic",
+        generation: Generation = "dynamic",
     ) -> Template:
         """A template that is there already, with one version."""
         template = self._templates.add(name, generation)

@@ -1,6 +1,7 @@
 """What all areas of SendGrid's API have in common: routes, errors, pages."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -157,7 +158,7 @@ def page(request: Request, items: Mapping[str, T], default: int | None = 100, mo
     except ValueError:
         raise invalid("page_token", "page_token is not valid") from None
     ids = sorted(items)
-    start = next((index for index, each in enumerate(ids) if each > after), len(ids))
+    start = bisect_right(ids, after)
     chosen = ids[start : start + size]
     metadata = {"self": _page_url(request, size, after), "count": len(ids)}
     if start:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from tests.fakes.clock import Clock, iso
 from tests.fakes.sendgrid.api import Ids, Json, Request, Route, not_found, page
 from tests.fakes.server import Answer
+
+Generation = Literal["dynamic", "legacy"]
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Template:
 
     id: str
     name: str
-    generation: Literal["dynamic", "legacy"]
+    generation: Generation
     updated_at: float
     versions: list[Version] = field(default_factory=list)
 
@@ -63,7 +65,7 @@ class Templates:
         self._clock = clock
         self._ids = ids
 
-    def add(self, name: str, generation: Literal["dynamic", "legacy"]) -> Template:
+    def add(self, name: str, generation: Generation) -> Template:
         """A new template, without a version."""
         plain = self._ids.uuid()
         template_id = f"d-{plain.replace('-', '')}" if generation == "dynamic" else plain
@@ -88,8 +90,10 @@ class Templates:
 
     def _page(self, request: Request) -> Answer:
         """`page_size` is required; the default generation is legacy."""
-        generations = request.query.get("generations", "legacy").split(",")
-        chosen = {each.id: each for each in self.all.values() if each.generation in generations}
+        generations = set(request.query.get("generations", "legacy").split(","))
+        chosen = self.all
+        if not generations.issuperset(get_args(Generation)):
+            chosen = {each.id: each for each in self.all.values() if each.generation in generations}
         found, metadata = page(request, chosen, default=None, most=200)
         return Answer(body={"result": [_json(each, is_full=False) for each in found], "_metadata": metadata})
 

@@ -80,13 +80,13 @@ STEPS = st.lists(ROUNDS, min_size=1, max_size=5).map(
 )
 async def test_the_lists_end_as_what_was_said_last(
     clickhouse: ClickHouse,
-    contacts_database: str,
+    database: str,
     monkeypatch: pytest.MonkeyPatch,
     steps: list[object],
     lag: int,
     job: float,
 ) -> None:
-    async with founded(clickhouse, contacts_database, f"property{next(_numbers)}") as town:
+    async with founded(clickhouse, database, f"property{next(_numbers)}") as town:
         monkeypatch.setattr(list_sync, "now", lambda: int(town.fake.clock.now() * 1000))
         town.fake.timing.search_lag = town.fake.timing.removal_lag = lag
         town.fake.timing.job = job

@@ -140,7 +140,8 @@ class Town:
     def crash_after(self, steps: int) -> None:
         """The process ends at the step after so many: before or after a call of SendGrid's, or an insert."""
         left = steps
-        insert = type(self.account.memberships)._insert
+        database = self.account.memberships._database
+        insert = partial(type(database).insert, database)
 
         async def step() -> None:
             nonlocal left
@@ -152,16 +153,16 @@ class Town:
 
         async def inserting(table: Table, rows: Iterable[Mapping[str, object]]) -> None:
             await step()
-            await insert(self.account.memberships, table, rows)
+            await insert(table, rows)
             await step()
 
         self.fake.on_call = self.fake.on_answer = lambda _: step()
-        self.account.memberships._insert = inserting  # type: ignore[method-assign]
+        database.insert = inserting  # type: ignore[method-assign]
 
     def heal(self) -> None:
         """No more crashes."""
         self.fake.on_call = self.fake.on_answer = None
-        self.account.memberships.__dict__.pop("_insert", None)
+        self.account.memberships._database.__dict__.pop("insert", None)
 
     async def pause(self, seconds: float) -> None:
         """Time passes."""

@@ -18,7 +18,6 @@ from schemas import topics
 from schemas.dead_letters import HEADER, DeadLetter
 from schemas.segment import Call
 from schemas.tables import Table
-from streams.mail import book as book_module
 from streams.mail.agent import MailAgent, resend
 from streams.mail.book import Entry, MailBook
 from streams.mail.sender import Sender
@@ -160,8 +159,8 @@ class Office:
 
     async def replay(self, letter: dict[str, Any]) -> None:
         """Somebody replays a dead letter."""
-        times = {"received_ms": book_module.now(), "changed_ms": book_module.now()}
-        found = DeadLetter.of_row(letter | times)
+        at = int(self.fake.clock.now() * 1000)
+        found = DeadLetter.of_row(letter | {"received_ms": at, "changed_ms": at})
         await self.hear(Record(None, found.payload, [(HEADER, found.header())]))
 
     async def resend(self, entry: Entry) -> None:
@@ -171,6 +170,8 @@ class Office:
     def crash_after(self, steps: int) -> None:
         """The process ends at the step after so many: before or after a call of SendGrid's, an insert, a letter."""
         left = steps
+        database = self.book._database
+        insert = partial(type(database).insert, database)
 
         async def step() -> None:
             nonlocal left
@@ -180,7 +181,7 @@ class Office:
                 await self._crashed.wait()
                 raise ConnectionError
 
-        async def inserting(insert: Any, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
+        async def inserting(table: Table, rows: Iterable[Mapping[str, object]]) -> None:
             await step()
             await insert(table, rows)
             await step()
@@ -191,13 +192,13 @@ class Office:
             await step()
 
         self.fake.on_call = self.fake.on_answer = lambda _: step()
-        self.book._insert = partial(inserting, partial(MailBook._insert, self.book))  # type: ignore[method-assign]
+        database.insert = inserting  # type: ignore[method-assign]
         self.kafka.publish = publishing  # type: ignore[method-assign]
 
     def heal(self) -> None:
         """No more crashes."""
         self.fake.on_call = self.fake.on_answer = None
-        self.book.__dict__.pop("_insert", None)
+        self.book._database.__dict__.pop("insert", None)
         self.kafka.__dict__.pop("publish", None)
 
     async def pause(self, seconds: float) -> None:

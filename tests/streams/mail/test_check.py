@@ -101,6 +101,29 @@ class TestCheck:
 
         assert not about["from"][1]
 
+    @pytest.mark.parametrize("address", ["shop@example.org", "Shop@Example.org"])
+    async def test_a_verified_single_sender(self, fake: FakeSendGrid, template: str, address: str) -> None:
+        """One of more than a page has."""
+        fake.senders.single = {f"p{number}@example.org": False for number in range(250)} | {"shop@example.org": True}
+        about = await found(fake, rules({"template_id": template, "from": address}))
+
+        assert about["from"] == (f"{address}, a verified Single Sender", "")
+
+    async def test_a_single_sender_that_is_not_verified(self, fake: FakeSendGrid, template: str) -> None:
+        fake.senders.single = {"shop@example.org": False}
+        about = await found(fake, rules({"template_id": template, "from": "shop@example.org"}))
+
+        assert about["from"][0] == "shop@example.org is a Single Sender that is not verified"
+        assert about["from"][1]
+
+    async def test_single_senders_that_the_key_may_not_ask_for(self, fake: FakeSendGrid, template: str) -> None:
+        fake.senders.single = {"shop@example.org": True}
+        fake.fail("GET", "/v3/verified_senders", 403)
+        about = await found(fake, rules({"template_id": template, "from": "shop@example.org"}))
+
+        assert about["from"][0] == "example.org is no authenticated domain of the account"
+        assert "whether it is one the API key may not ask" in about["from"][1]
+
     async def test_what_only_a_call_knows(self, fake: FakeSendGrid) -> None:
         fields = {"template_id": "$.properties.template", "from": "$.properties.shop", "group_id": "$.properties.group"}
         about = await found(fake, rules(fields))

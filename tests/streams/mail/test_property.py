@@ -66,9 +66,9 @@ STEPS = st.lists(st.one_of(SAYS, SAYS, SAYS, DECISIONS), min_size=1, max_size=7)
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 async def test_each_mail_is_sent_once_or_says_why_not(
-    clickhouse: ClickHouse, mail_database: str, monkeypatch: pytest.MonkeyPatch, steps: list[Say | Decide]
+    clickhouse: ClickHouse, database: str, monkeypatch: pytest.MonkeyPatch, steps: list[Say | Decide]
 ) -> None:
-    async with opened(clickhouse, mail_database, f"property{next(_numbers)}") as office:
+    async with opened(clickhouse, database, f"property{next(_numbers)}") as office:
         clocked(office, monkeypatch)
         office.configure(
             office.rule(event="Shipped"),

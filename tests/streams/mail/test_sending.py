@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import ClientTimeout
+from prometheus_client import REGISTRY
 
 from connectors.errors import Fatal
 from connectors.kafka import Record
@@ -441,3 +442,30 @@ class TestCrashes:
             (mail,) = office.ids(call)
             assert state in ("sent", "uncertain")
             assert office.times_sent(mail) == 1 if state == "sent" else office.times_sent(mail) <= 1
+
+
+async def test_metrics_say_what_became_of_mails_what_waits_and_how_long_it_took(office: Office) -> None:
+    rule = office.database + office.prefix
+
+    def value(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"gridstream_{name}", labels) or 0.0
+
+    office.configure(office.rule(name=rule))
+    away = office.fake.fail(*SEND, 503, times=None)
+    waiting = []
+
+    async def pause(seconds: float) -> None:
+        await office.pause(seconds)
+        waiting.append(value("mails_waiting"))
+        away.stop()
+
+    office.sender._pause = pause
+    await office.say(office.call(age=7), office.call(age=7), office.call(email="nobody"))
+    office.fake.fail(*SEND, LOST_ANSWER)
+    await office.say(office.call())
+
+    states = {state: value("mails_total", rule=rule, state=state) for state in ("sent", "refused", "uncertain")}
+    assert states == {"sent": 2, "refused": 1, "uncertain": 1}
+    assert (waiting, value("mails_waiting")) == ([2, 0], 0)
+    assert value("mail_seconds_count", rule=rule) == 2
+    assert value("mail_seconds_sum", rule=rule) >= 14

@@ -1,11 +1,12 @@
 """What goes wrong in a sync of objects stays where it is, and readers keep what they had."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from streams import doctor
 from streams.objects import pulls, staging
@@ -13,10 +14,12 @@ from streams.objects.calls import LostError
 from streams.objects.staging import Counts
 from streams.sections import Source
 from tests.fakes.faults import Drop, Respond
+from tests.fakes.sendgrid import FakeSendGrid
 from tests.fakes.sendgrid.keys import FULL_ACCESS, MARKETING
-from tests.streams.objects.world import NAMES, World
+from tests.streams.objects.world import NAMES, Unplugged, World
 
 MARKETED = {"lists", "segments", "campaigns", "recipients"}
+MANY = 100_000
 
 
 class TestOneThatFails:
@@ -67,6 +70,29 @@ class TestOneThatFails:
         await world.sync("lists", "recipients")
 
         assert await tables_of_pulls(world) == []
+
+
+async def test_metrics_say_what_was_pulled_and_changed_how_long_it_took_and_what_failed(world: World) -> None:
+    def value(name: str, kind: str, **labels: str) -> float:
+        about = {"source": world.database, "object": kind} | labels
+        return REGISTRY.get_sample_value(f"gridstream_{name}", about) or 0.0
+
+    def values() -> list[float]:
+        changed = [value("objects_changed_total", "lists", how=how) for how in ("new", "changed", "gone")]
+        counts = [
+            value(name, "lists") for name in ("objects_pulled_total", "sync_seconds_count", "sync_failures_total")
+        ]
+        return [*changed, *counts, value("sync_failures_total", "segments")]
+
+    before = values()
+    vip, old = world.fake.add_list("VIP"), world.fake.add_list("old")
+    await world.sync("lists")
+    vip.name = "renamed"
+    del world.fake._lists.all[old.id]
+    world.fake.fail("GET", "/v3/marketing/segments/2.0", 500, times=None)
+    await world.sync("lists", "segments")
+
+    assert [now - then for now, then in zip(values(), before, strict=True)] == [2, 1, 1, 3, 2, 0, 1]
 
 
 async def test_rate_limits_are_waited_for_as_the_headers_say(world: World) -> None:
@@ -125,20 +151,82 @@ async def test_recipients_of_any_number(world: World, size: int) -> None:
     await _pulled(world, "recipients", size, lambda name: world.fake.add_contact(f"{name}@example.com"))
 
 
+def add_lists(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.add_list(str(number))
+
+
+def add_segments(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.add_segment(str(number))
+
+
+def add_campaigns(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        # The pages of the statistics are another endpoint, of which some are enough.
+        fake.add_singlesend(str(number)).status = "draft" if number % 100 else "triggered"
+    fake._singlesends.all = dict(sorted(fake._singlesends.all.items()))  # so that none of a thousand pages sorts them
+
+
+def add_templates(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.add_template(str(number))
+    fake._templates.all = dict(sorted(fake._templates.all.items()))
+
+
+def add_groups(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.suppressions.add_group(str(number), "", is_default=False)
+
+
+def add_suppressions(fake: FakeSendGrid) -> None:
+    for number in range(MANY):
+        fake.suppressions.add("bounces", f"{number}@example.com")
+
+
+@pytest.mark.parametrize(
+    ("name", "add"),
+    [
+        ("lists", add_lists),
+        ("segments", add_segments),
+        ("campaigns", add_campaigns),
+        ("templates", add_templates),
+        ("unsubscribe_groups", add_groups),
+        ("suppressions", add_suppressions),
+    ],
+)
+async def test_a_hundred_thousand_of_each_kind(world: World, name: str, add: Callable[[FakeSendGrid], None]) -> None:
+    add(world.fake)
+    world.fake.rates.set("*", "*", 10 * MANY, 60)
+    outcome = (await world.sync(name, through=Unplugged(world.fake)))[name]
+
+    assert (outcome.error, outcome.counts) == ("", Counts(pulled=MANY, new=MANY))
+    assert await world.rows(name, "count() AS rows, uniqExact(id) AS ids") == [{"rows": MANY, "ids": MANY}]
+
+
 async def test_a_hundred_thousand_recipients(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In several files, inserts and slices."""
+    """In several files, inserts and slices; no more is held than one insert's rows."""
     monkeypatch.setattr(staging, "_SLICE_ROWS", 40_000)
-    monkeypatch.setattr(staging, "_INSERT_BYTES", 1 << 20)
+    inserted: list[int] = []
+    insert = world.clickhouse.insert
+
+    async def inserting(table: str, lines: Iterable[bytes]) -> None:
+        inserted.append(sum(map(len, lines)))
+        await insert(table, lines)
+
+    monkeypatch.setattr(world.clickhouse, "insert", inserting)
     world.fake.limits.export_file = 30_000
     vip = world.fake.add_list("VIP")
-    for number in range(100_000):
+    for number in range(MANY):
         world.fake.add_contact(f"{number}@example.com", lists=[vip.id] if number % 10 == 0 else [])
     outcome = (await world.sync("recipients"))["recipients"]
 
-    assert outcome.counts == Counts(pulled=100_000, new=100_000)
+    assert outcome.counts == Counts(pulled=MANY, new=MANY)
     counts = f"count() AS rows, uniqExact(id) AS ids, countIf(has(list_ids, '{vip.id}')) AS vips"
-    assert await world.rows("recipients", counts) == [{"rows": 100_000, "ids": 100_000, "vips": 10_000}]
-    assert max(count for name, count, _ in world.progress if name == "recipients") == 100_000
+    assert await world.rows("recipients", counts) == [{"rows": MANY, "ids": MANY, "vips": MANY // 10}]
+    assert max(count for name, count, _ in world.progress if name == "recipients") == MANY
+    assert len(inserted) > 10
+    assert max(inserted) < staging._INSERT_BYTES + 1000
 
 
 @pytest.mark.parametrize("rows", [4, 16, 17])

@@ -1,0 +1,22 @@
+"""What the small worlds of contacts, mails and objects stand on."""
+
+import pytest
+
+from connectors.clickhouse import ClickHouse
+from streams import schema
+from streams.datafolder import DataFolder
+from streams.settings import Settings
+
+
+@pytest.fixture(scope="session")
+async def database(servers: Settings, data: DataFolder) -> str:
+    """A database on the engine, one for all: to make one takes longer than most tests.
+
+    So each test has an account, calls or the like of its own, or empties it before.
+    """
+    name = "worlds"
+    connection = ClickHouse(data.clickhouse_url(servers))
+    await connection.connect()
+    await schema.apply([name], connection)
+    await connection.close()
+    return name

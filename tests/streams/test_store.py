@@ -1,0 +1,33 @@
+"""When the store inserts."""
+
+import pytest
+
+from streams.store import InsertPolicy
+
+
+class TestInsertPolicy:
+    def test_rows_are_fresh_where_inserts_are_quick(self) -> None:
+        policy = InsertPolicy()
+        policy.took("open", 0.016)
+
+        assert policy.seconds == 0.3
+
+    def test_inserts_of_all_tables_take_about_a_third_of_the_time(self) -> None:
+        policy = InsertPolicy()
+        for table in range(13):
+            policy.took(str(table), 0.03)
+
+        assert policy.seconds == pytest.approx(13 * 0.03 / 0.35)
+
+    def test_slow_ones_are_seldom_but_rows_never_wait_for_long(self) -> None:
+        policy = InsertPolicy()
+        policy.took("open", 60.0)
+
+        assert policy.seconds == 2.0
+
+    def test_it_follows_the_last_insert_of_each_table(self) -> None:
+        policy = InsertPolicy()
+        policy.took("open", 60.0)
+        policy.took("open", 0.2)
+
+        assert policy.seconds == pytest.approx(0.2 / 0.35)
