@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python -m bench.objects
 	$(BIN)/python -m bench.forward
 	$(BIN)/python -m bench.mail
+	$(BIN)/python -m bench.dashboard
 
 lint: install
 	$(BIN)/ruff check .

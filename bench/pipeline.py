@@ -1,14 +1,17 @@
 """How fast the pipeline is: from a topic of raw bodies to rows that a reader counts.
 
-`python -m bench.pipeline` runs it on Kafka and the engine, all on this machine.
+`python -m bench.pipeline` runs it on Kafka and the engine, all on this machine. `--peers quixstreams,bento` compares it
+with others, in turns.
 """
 
 import asyncio
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 
 from rich.console import Console
 
+from bench.peers.comparison import compare
+from bench.peers.contenders import PEERS
 from bench.stage import Run, Stage, stage
 from bench.workload import feed, preload
 from schemas import topics
@@ -27,10 +30,11 @@ async def whole(stage: Stage, source: str, contents: Sequence[bytes], events: in
 
         run = await stage.measured(
             events,
-            [group("normalize"), group("store")],
             is_done,
-            *(stage.worker(source, "normalize", number + 1) for number in range(normalizers)),
-            stage.worker(source, "store"),
+            {
+                group("normalize"): [stage.worker(source, "normalize", number + 1) for number in range(normalizers)],
+                group("store"): [stage.worker(source, "store")],
+            },
         )
         assert await stage.distinct(source) == events
     return run
@@ -47,17 +51,20 @@ async def halves(stage: Stage, source: str, contents: Sequence[bytes], events: i
         async def is_stored() -> bool:
             return await stage.rows(source) >= events
 
-        first = await stage.measured(events, [group("normalize")], is_published, stage.worker(source, "normalize"))
-        second = await stage.measured(events, [group("store")], is_stored, stage.worker(source, "store"))
+        first = await stage.measured(events, is_published, {group("normalize"): [stage.worker(source, "normalize")]})
+        second = await stage.measured(events, is_stored, {group("store"): [stage.worker(source, "store")]})
         assert await stage.distinct(source) == events
     return first, second
 
 
-async def main(events: int, runs: int) -> None:
-    """Measure, and print what was measured."""
+async def main(events: int, runs: int, peers: Sequence[str]) -> None:
+    """Measure, and print what was measured; with peers, what they and gridstream did in turns."""
     contents = list(feed(events))
     CONSOLE.print(f"{events:,} events of {sum(map(len, contents)) // events} B")
     async with stage() as servers:
+        if peers:
+            await compare(servers, peers, contents, runs)
+            return
         for number in range(runs):
             CONSOLE.print("whole    ", (await whole(servers, f"whole{number}", contents, events)).line())
             first, second = await halves(servers, f"halves{number}", contents, events)
@@ -65,9 +72,22 @@ async def main(events: int, runs: int) -> None:
             CONSOLE.print("store    ", second.line())
 
 
+def peer_names(text: str) -> list[str]:
+    """Names of peers, with commas between them.
+
+    Raises:
+        ArgumentTypeError: one is unknown.
+    """
+    names = text.split(",")
+    if unknown := set(names) - set(PEERS):
+        raise ArgumentTypeError(f"unknown: {', '.join(unknown)}; known: {', '.join(PEERS)}")
+    return names
+
+
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m bench.pipeline", description="How fast the pipeline is.")
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--peers", type=peer_names, default=[], help=f"of {', '.join(PEERS)}")
     arguments = parser.parse_args()
-    asyncio.run(main(arguments.events, arguments.runs))
+    asyncio.run(main(arguments.events, arguments.runs, arguments.peers))

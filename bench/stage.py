@@ -4,7 +4,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
 from connectors.clickhouse import ClickHouse
+from connectors.errors import Fatal
 from connectors.kafka import Admin, Producer
 from schemas import topics
 from schemas.ddl import identifier
@@ -26,7 +27,10 @@ from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
 
 _LOOK_SECONDS = 0.2
+_JOINED_SECONDS = 0.02
+"""Whoever has joined begins at once: what is done until that is seen is not measured."""
 _PATIENCE_SECONDS = 600
+_SHOWN = 2000
 
 
 class Cost(NamedTuple):
@@ -126,17 +130,43 @@ class Stage:
         return Program(name, command, environment=self.environment(source), log=self.folder / f"{name}.log")
 
     async def measured(
-        self, events: int, groups: list[str], is_done: Callable[[], Coroutine[Any, Any, bool]], *programs: Program
+        self,
+        events: int,
+        is_done: Callable[[], Coroutine[Any, Any, bool]],
+        workers: Mapping[str, Sequence[Program]],
     ) -> Run:
-        """Run programs from the moment they have their partitions until all events are through."""
-        async with self.running(*programs):
-            await self.have_members(*groups)
-            before = self.costs()
-            began = time.perf_counter()
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                while not await is_done():  # noqa: ASYNC110  another process
-                    await asyncio.sleep(_LOOK_SECONDS)
-            return self.run_since(before, events, time.perf_counter() - began)
+        """Run programs from the moment they read until all events are through.
+
+        Those that read last are started first: they wait for work, so that nothing is done before the clock runs.
+
+        Args:
+            events: that have to go through.
+            is_done: whether they have.
+            workers: by consumer group, in the order data flows.
+
+        Raises:
+            Fatal: one ended in between, or all took too long.
+        """
+        programs = [program for of_group in workers.values() for program in of_group]
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), AsyncExitStack() as stack, Admin(self.servers) as admin:
+                for group, of_group in reversed(list(workers.items())):
+                    await stack.enter_async_context(self.running(*of_group))
+                    pids = self._supervisor.pids
+                    while await admin.members(group) < len(of_group):
+                        await self._look_again(_JOINED_SECONDS, pids, programs)
+                before = self.costs()
+                began = time.perf_counter()
+                while not await is_done():
+                    await self._look_again(_LOOK_SECONDS, pids, programs)
+                return self.run_since(before, events, time.perf_counter() - began)
+        except TimeoutError:
+            raise Fatal(f"not done after {_PATIENCE_SECONDS} s{_last_lines(programs)}") from None
+
+    async def _look_again(self, seconds: float, pids: Mapping[str, int], programs: Sequence[Program]) -> None:
+        await asyncio.sleep(seconds)
+        if self._supervisor.pids != pids:
+            raise Fatal(f"a process ended{_last_lines(programs)}")
 
     async def have_members(self, *groups: str) -> None:
         """Wait until consumer groups have members, with their partitions."""
@@ -166,7 +196,7 @@ class Stage:
 
     def costs(self) -> dict[str, Cost]:
         """What each process has used so far, by its name."""
-        return {name: _cost(pid) for name, pid in self._supervisor.pids.items()}
+        return {name: cost(pid) for name, pid in self._supervisor.pids.items()}
 
     async def rows(self, source: str) -> int:
         """How many rows its event tables hold, repeats that are not merged yet included."""
@@ -189,7 +219,13 @@ class Stage:
         return sum(following for _, following in offsets.values())
 
 
-def _cost(pid: int) -> Cost:
+def _last_lines(programs: Sequence[Program]) -> str:
+    logs = [program.log for program in programs if program.log and program.log.exists()]
+    return "".join(f"\n{log.name}: {log.read_text(errors='replace')[-_SHOWN:].strip()}" for log in logs)
+
+
+def cost(pid: int) -> Cost:
+    """What a process has used since it started."""
     process = psutil.Process(pid)
     times = process.cpu_times()
     status = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -237,3 +237,5 @@ DOCUMENT = ColumnType("String", str, text)
 """JSON, as text."""
 UNSIGNED = ColumnType("UInt64", int, _to_integer)
 IDENTITIES = ColumnType("Array(UInt64)", list, _to_tags)
+COUNTS = ColumnType("Array(Tuple(value Array(String), is_test Bool, count UInt64))", list, _to_tags)
+"""How many events had which value; `is_test` apart, so that SendGrid's test events can be left out."""

@@ -25,6 +25,8 @@ def statements(database: str) -> Iterator[str]:
     yield f"CREATE DATABASE IF NOT EXISTS {identifier(database)}"
     for table in TABLES:
         yield create_rows(database, table)
+        if table.looked_through:
+            yield add_index(database, table)
         yield create_view(database, table)
     yield create_activity(database)
     yield create_cohort_members(database)
@@ -44,6 +46,15 @@ def create_rows(database: str, table: Table) -> str:
         f"ORDER BY ({', '.join(map(identifier, table.identity))})"
         + (f"\nTTL {table.expires}" if table.expires else "")
         + f"\nSETTINGS {_FEW_FILES}"
+    )
+
+
+def add_index(database: str, table: Table) -> str:
+    """What finds the rows that are new without reading all, also in a database of an older version."""
+    version = identifier(table.version.name)
+    return (
+        f"ALTER TABLE {identifier(database)}.{identifier(table.rows)}\n"
+        f"ADD INDEX IF NOT EXISTS by_{table.version.name} {version} TYPE minmax"
     )
 
 

@@ -212,5 +212,6 @@ ACTIVITY = (
     Column("marketing_campaign_id", INTEGER),
     Column("marketing_campaign_name", TEXT),
     Column("singlesend_id", TEXT),
+    Column("singlesend_name", TEXT),
 )
 """The columns of `activity`, the union of all event tables: what funnels and dashboards need."""

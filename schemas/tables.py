@@ -5,7 +5,7 @@ What people query under a table's name is a view that is exact at any moment; th
 
 from dataclasses import dataclass
 
-from schemas.columns import EMAIL, IDENTITIES, INTEGER, LABEL, TEXT, TIME, UNSIGNED, Column
+from schemas.columns import COUNTS, EMAIL, IDENTITIES, INTEGER, LABEL, TEXT, TIME, UNSIGNED, Column
 from schemas.events import EVENTS, EventType
 from schemas.objects import OBJECTS, ObjectType
 
@@ -26,6 +26,7 @@ class Table:
         version: of rows with one identity the one with the highest version counts.
         searched: columns by whose value single rows are looked up.
         expires: a ClickHouse TTL expression: rows that nobody needs after a while.
+        looked_through: whether somebody looks every second for rows that are new, by their version.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Table:
     version: Column = STORED_AT
     searched: tuple[str, ...] = ()
     expires: str = ""
+    looked_through: bool = False
 
     @property
     def rows(self) -> str:
@@ -50,6 +52,7 @@ def event_table(event: EventType) -> Table:
         identity=("timestamp", "event_id"),
         time="timestamp",
         searched=("user_id", "email", "sg_message_id"),
+        looked_through=True,
     )
 
 
@@ -305,6 +308,22 @@ MAIL_CLAIMS = Table(
 )
 """Who was about to send which mail: of several workers that are, none does. No worker is for long."""
 
+HOURLY = Table(
+    "hourly",
+    (
+        Column("dimension", LABEL),
+        Column("event", LABEL),
+        Column("hour", TIME),
+        Column("counts", COUNTS),
+    ),
+    identity=("dimension", "event", "hour"),
+    time="hour",
+    version=Column("counted_at", TIME, computed=True, default="now64(3)"),
+)
+"""How many events of an hour had which value of a dimension: one row for all values, so that a new count of the hour
+replaces them at once, those that no event has any more included. schemas/rollups.py says what the dimensions are.
+"""
+
 TABLES = (
     *EVENT_TABLES.values(),
     *OBJECT_TABLES.values(),
@@ -320,4 +339,5 @@ TABLES = (
     CALLS,
     MAILS,
     MAIL_CLAIMS,
+    HOURLY,
 )

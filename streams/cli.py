@@ -21,6 +21,7 @@ for command in (
     run.up,
     run.ingress,
     run.worker,
+    run.dashboard,
     run.simulate,
     run.replay,
     sync.sync,

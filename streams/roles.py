@@ -40,11 +40,17 @@ class Work:
         agents: by topic.
         beside: what else runs, as long as they do.
         held_bytes: of records that the agents may hold without having acknowledged them.
+        at_once: chunks that each agent works on at the same time.
     """
 
     agents: dict[str, wiring.Agent]
     beside: Callable[[faust.App], Coroutine[Any, Any, None]] | None = None
     held_bytes: int = wiring.HELD_BYTES
+    at_once: int = 1
+
+
+_NORMALIZED_AT_ONCE = 2
+"""While Kafka confirms one chunk the next is normalized."""
 
 
 async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack, __: Group) -> Work:
@@ -56,7 +62,7 @@ async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack, _
             for topic in topics.of_source(source.name)
         }
         agents |= wiring.normalize_agents(source, producer, partitions)
-    return Work(agents)
+    return Work(agents, at_once=_NORMALIZED_AT_ONCE)
 
 
 async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:

@@ -139,6 +139,16 @@ class ClickHouse(_Section):
         return _secret_http_url(url)
 
 
+class Dashboard(_Section):
+    """The live page."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; another than this machine's needs a password")
+    port: Port = Field(8081, description="port to listen on")
+    password: SecretStr = Field(
+        SecretStr(""), description="asked of whoever opens the page, the user name being any; empty: nobody is asked"
+    )
+
+
 class Source(_Section):
     """One SendGrid account or subuser."""
 

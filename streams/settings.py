@@ -24,6 +24,7 @@ from streams.sections import (
     Amplitude,
     ClickHouse,
     Contacts,
+    Dashboard,
     Ingress,
     Kafka,
     Mail,
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     kafka: Kafka = Kafka()
     worker: Worker = Worker()
     clickhouse: ClickHouse = ClickHouse()
+    dashboard: Dashboard = Dashboard()
     sources: tuple[Source, ...] = (Source(),)
     contacts: tuple[Contacts, ...] = ()
     segment: Segment = Segment()
@@ -99,7 +101,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _open_endpoints_stay_home(self) -> Self:
-        if _is_loopback(self.ingress.host):
+        if is_loopback(self.ingress.host):
             return self
         reason = f"ingress.host: {self.ingress.host} would let anybody post to"
         for source in self.sources:
@@ -111,6 +113,15 @@ class Settings(BaseSettings):
         for entry in self.contacts:
             if not entry.secret.get_secret_value():
                 raise ValueError(f'{reason} the contacts {entry.name}: set their secret, or keep host = "127.0.0.1"')
+        return self
+
+    @model_validator(mode="after")
+    def _page_stays_home(self) -> Self:
+        if not is_loopback(self.dashboard.host) and not self.dashboard.password.get_secret_value():
+            raise ValueError(
+                f"dashboard.host: {self.dashboard.host} would show anybody who got which mail: "
+                'set dashboard.password, or keep host = "127.0.0.1"'
+            )
         return self
 
     @classmethod
@@ -250,7 +261,8 @@ def _shown(path: list[str], value: object) -> str:
     return repr(value)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is this machine's own, which others cannot reach."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

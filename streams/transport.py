@@ -39,7 +39,7 @@ _FETCH_SECONDS = 0.1
 this bounds how long a busy partition waits for idle ones."""
 _FETCH_WAIT_SECONDS = 1.0
 """After so long without data it is looked whether something else is to be done."""
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 8 << 20
 """At which a chunk is large enough: each costs a turn through Faust and a commit."""
 _FETCH_BYTES = 16 << 20
 """At which enough is fetched at once: of unpacked records, and of packed ones in Kafka's answer."""

@@ -38,6 +38,7 @@ _NEXT_STEPS = """
                       {access}
                       To reach this machine from outside: cloudflared tunnel --url {ingress}
                       (or ngrok http {port}), then give SendGrid https://<the tunnel's host>/sendgrid
+  The live page       {page}
   ClickHouse          {clickhouse}
 
   Try it:
@@ -116,6 +117,11 @@ async def _start(
             [*command, "ingress", *arguments, *extra],
             is_ready=partial(embedded.answers, f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"),
         ),
+        Program(
+            "dashboard",
+            [*command, "dashboard", *arguments],
+            is_ready=partial(embedded.answers, f"{url_of(settings.dashboard.host, settings.dashboard.port)}/health"),
+        ),
         *(
             Program(
                 role,
@@ -173,7 +179,10 @@ async def _have_members(servers: str, consumer_groups: Sequence[Group]) -> bool:
 
 
 def _require_free_ports(settings: Settings) -> None:
-    ports = [(settings.ingress.host, settings.ingress.port, "ingress.port")]
+    ports = [
+        (settings.ingress.host, settings.ingress.port, "ingress.port"),
+        (settings.dashboard.host, settings.dashboard.port, "dashboard.port"),
+    ]
     if not settings.kafka.bootstrap_servers:
         ports.append(("127.0.0.1", settings.kafka.embedded_port, "kafka.embedded_port"))
     if not settings.clickhouse.url.get_secret_value():
@@ -200,6 +209,7 @@ def _next_steps(settings: Settings, data: DataFolder, *, demo: bool) -> str:
         access=access,
         ingress=url_of(settings.ingress.host, settings.ingress.port),
         port=settings.ingress.port,
+        page=url_of(settings.dashboard.host, settings.dashboard.port),
         clickhouse=embedded if not settings.clickhouse.url.get_secret_value() else "<clickhouse.url>",
         database=source.name,
         data=data.path,

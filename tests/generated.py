@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 from schemas.columns import Column
 from schemas.events import COMMON, EVENTS
 from schemas.objects import IS_DELETED, OBJECTS, RECEIVED_AT
+from schemas.rollups import DIMENSIONS, FIRST, FIRST_EVENTS
+from streams.dashboard.panels import PANELS
 from streams.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +45,29 @@ def object_table() -> str:
 def _column(column: Column) -> str:
     key = column.raw_keys[0] if column.raw_keys else column.name
     return f"`{column.name}`" if key == column.name else f"`{column.name}` (from `{key}`)"
+
+
+def panel_table() -> str:
+    """The panels of the live page."""
+    lines = ["| panel | what it shows |", "|---|---|"]
+    lines += [f"| {panel.title} | {panel.meaning} |" for panel in PANELS.values()]
+    return "\n".join(lines)
+
+
+def dimension_table() -> str:
+    """What is counted ahead, by hour."""
+    lines = ["| `dimension` | events are counted by | which events |", "|---|---|---|"]
+    lines += [
+        f"| `{each.name}` | {each.meaning} | {', '.join(map(_code, each.events)) or 'all'} |"
+        for each in DIMENSIONS.values()
+    ]
+    events = ", ".join(map(_code, FIRST_EVENTS))
+    lines.append(f"| `{FIRST}` | nothing: messages, each once a day (UTC), in the hour of its first event | {events} |")
+    return "\n".join(lines)
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
 
 
 def settings_tables() -> str:
@@ -91,6 +116,7 @@ SECTIONS = {
     "README.md": {"events": event_table, "columns": common_columns},
     "docs/configuration.md": {"settings": settings_tables},
     "docs/objects.md": {"objects": object_table},
+    "docs/dashboard.md": {"panels": panel_table, "dimensions": dimension_table},
 }
 """By file and by the name in `<!-- made of declarations: NAME -->`."""
 

@@ -81,15 +81,16 @@ class Pipeline:
         async def is_ready() -> bool:
             return await embedded.answers(f"{self.base}/ready")
 
-        return self._program("ingress", ["ingress"], is_ready)
+        return self.process("ingress", ["ingress"], is_ready)
 
     def worker(self, role: str, number: int = 1) -> Program:
         """One of its workers; the first is named like its role."""
-        return self._program(role if number == 1 else f"{role}-{number}", ["worker", role])
+        return self.process(role if number == 1 else f"{role}-{number}", ["worker", role])
 
-    def _program(
+    def process(
         self, name: str, arguments: Sequence[str], is_ready: Callable[[], Awaitable[bool]] | None = None
     ) -> Program:
+        """One that runs any command."""
         environment = {**self._environment, "FAILPOINTS": str(self.plans(name))}
         return Program(name, [*self._launcher, *arguments], is_ready, environment, self._log(name))
 

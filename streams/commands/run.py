@@ -1,4 +1,4 @@
-"""Commands that run something: up, ingress, worker, simulate."""
+"""Commands that run something: up, ingress, worker, dashboard, simulate."""
 
 import asyncio
 import sys
@@ -18,6 +18,7 @@ from streams import logs
 from streams import worker as worker_process
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.times import moment_ms
+from streams.dashboard import server as dashboard_server
 from streams.groups import ROLES
 from streams.ingress import server as ingress_server
 from streams.process import METRICS_FOLDER, stop_event, url_of
@@ -59,6 +60,13 @@ def ingress(
         asyncio.run(_ingresses(settings, arguments))
     else:
         asyncio.run(ingress_server.run(settings, is_shared=shared))
+
+
+def dashboard(config: Config = None, data: Data = DATA) -> None:
+    """Run the live page: what the emails did, second by second."""
+    logs.configure("dashboard")
+    installation = Installation.of(config, data)
+    asyncio.run(dashboard_server.run(installation.settings, installation.data))
 
 
 def worker(

@@ -1,6 +1,7 @@
 """Everything in the compose files that can be checked without containers, against the code that it starts."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 import typer.main
 
@@ -21,7 +23,7 @@ from streams import embedded
 from streams.cli import cli
 from streams.datafolder import DataFolder
 from streams.groups import ROLES
-from streams.sections import Ingress, Worker
+from streams.sections import Dashboard, Ingress, Worker
 from streams.settings import PREFIX, Settings, load
 from tests.deploy.composition import CLUSTERED, COMPOSED, OURS, Service, image_variables, make_secrets
 from tests.generated import ROOT
@@ -29,20 +31,9 @@ from tests.pipeline import running
 from tests.samples import VECTORS
 
 COMMANDS = typer.main.get_command(cli)
-PORTS = {"ingress": Ingress().port, **dict.fromkeys(ROLES, Worker().metrics_port), "dashboard": 8081}
+PORTS = {"ingress": Ingress().port, **dict.fromkeys(ROLES, Worker().metrics_port), "dashboard": Dashboard().port}
 _NO_HEALTH = {"schema", "node-exporter"}
 """One ends by itself, of the other Prometheus says it."""
-
-
-def existing(services: dict[str, Service]) -> list[Any]:
-    """The services, each with the mark that its command is there."""
-    commands = getattr(COMMANDS, "commands", {})
-    marked = []
-    for name, service in services.items():
-        wanted = service["command"][0]
-        mark = pytest.mark.skipif(wanted not in commands, reason=f"there is no command gridstream {wanted} yet")
-        marked.append(pytest.param(name, marks=mark))
-    return marked
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +50,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 class TestServices:
-    @pytest.mark.parametrize("name", existing(OURS))
+    @pytest.mark.parametrize("name", OURS)
     def test_run_commands_that_there_are(self, name: str) -> None:
         command: Any = COMMANDS
         arguments = list(OURS[name]["command"])
@@ -113,7 +104,7 @@ class TestServices:
 
 
 class TestSettings:
-    @pytest.mark.parametrize("name", existing(OURS))
+    @pytest.mark.parametrize("name", OURS)
     def test_are_known_and_complete(self, name: str, secrets: Path, clean_environment: pytest.MonkeyPatch) -> None:
         for variable, value in {**image_variables(), **OURS[name]["environment"]}.items():
             mounted = Path(value).name if value.startswith("/run/secrets/") else ""
@@ -230,6 +221,34 @@ async def test_the_services_work_as_processes_with_the_images_settings(
             host, port = listening(pipeline.log(name))
             assert host == "0.0.0.0"
             assert await is_healthy(name, port), name
+
+
+async def test_prometheus_gets_the_account_from_the_dashboard(
+    servers: Settings, data: DataFolder, source: str, tmp_path: Path
+) -> None:
+    password = tmp_path / "dashboard_password"
+    password.write_text("of the dashboard\n")
+    named = OURS["dashboard"]["environment"] | {
+        "GRIDSTREAM_DASHBOARD__PASSWORD_FILE": str(password),
+        "GRIDSTREAM_DASHBOARD__PORT": str(embedded.free_port()),
+    }
+    variables = {name: value for name, value in named.items() if "DASHBOARD" in name}
+    async with running(servers, data, source, tmp_path, environment=variables) as pipeline:
+        await pipeline.supervisor.start(pipeline.process("dashboard", OURS["dashboard"]["command"]))
+        port = int(variables["GRIDSTREAM_DASHBOARD__PORT"])
+        url = f"http://127.0.0.1:{port}/metrics"
+        login = {"Authorization": aiohttp.encode_basic_auth("prometheus", "of the dashboard")}
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+            text = ""
+            while f'gridstream_account_balanced{{source="{source}"}} 1.0' not in text:
+                await asyncio.sleep(0.1)
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with session.get(url, headers=login) as response:
+                        text = await response.text()
+            async with session.get(url) as refused:
+                assert refused.status == 401
+
+        assert await is_healthy("dashboard", port)
 
 
 def listening(log: str) -> tuple[str, int]:

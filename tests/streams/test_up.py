@@ -32,6 +32,7 @@ class Up:
             "GRIDSTREAM_INGRESS__PORT": str(ports["ingress"]),
             "GRIDSTREAM_KAFKA__EMBEDDED_PORT": str(ports["kafka"]),
             "GRIDSTREAM_CLICKHOUSE__EMBEDDED_PORT": str(ports["clickhouse"]),
+            "GRIDSTREAM_DASHBOARD__PORT": str(ports["dashboard"]),
         }
         self.output = b""
         self.process: asyncio.subprocess.Process
@@ -77,7 +78,10 @@ class Up:
         found = {}
         for child in psutil.Process(self.process.pid).children(recursive=True):
             line = " ".join(child.cmdline())
-            for name in ("kafka.Kafka", "connectors.embedded.engine", "ingress", "normalize", "store", "simulate"):
+            for name in (
+                *("kafka.Kafka", "connectors.embedded.engine", "ingress", "normalize", "store", "simulate"),
+                "dashboard",
+            ):
                 if name in line:
                     found[name] = child
         return found
@@ -104,7 +108,7 @@ class Up:
 
 
 def free_ports() -> dict[str, int]:
-    return {name: embedded.free_port() for name in ("ingress", "kafka", "clickhouse")}
+    return {name: embedded.free_port() for name in ("ingress", "kafka", "clickhouse", "dashboard")}
 
 
 @asynccontextmanager
@@ -141,6 +145,22 @@ async def test_what_is_posted_is_a_row_and_the_status_says_so(shared: Up) -> Non
     assert status["lag"] == {"gridstream.normalize": 0, "gridstream.store": 0}
 
 
+async def test_the_live_page_is_there_and_shows_what_came_in(shared: Up) -> None:
+    assert f"http://127.0.0.1:{shared.ports['dashboard']}" in shared.output.decode()
+    before = (await shared.status())["sources"]["sendgrid"]["rows"]
+    assert await shared.post(opened(1_000_000, 3)) == 200
+    account = await shared.settled(rows=before + 3)
+
+    page = f"http://127.0.0.1:{shared.ports['dashboard']}"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(page) as answer:
+            assert "gridstream" in await answer.text()
+        async with session.get(f"{page}/api/panels/history", params={"find": "a@example.com"}) as answer:
+            assert len((await answer.json())["rows"]) == account["rows"]
+        async with session.get(f"{page}/metrics") as answer:
+            assert answer.status == 200
+
+
 async def test_sql_prints_a_table(shared: Up) -> None:
     code, output, _ = await shared.run("sql", "SELECT 40 + 2 AS answer")
 
@@ -173,7 +193,12 @@ async def test_a_second_one_on_the_same_data_is_refused(shared: Up) -> None:
 
 @pytest.mark.parametrize(
     ("server", "key"),
-    [("ingress", "ingress.port"), ("kafka", "kafka.embedded_port"), ("clickhouse", "clickhouse.embedded_port")],
+    [
+        ("ingress", "ingress.port"),
+        ("kafka", "kafka.embedded_port"),
+        ("clickhouse", "clickhouse.embedded_port"),
+        ("dashboard", "dashboard.port"),
+    ],
 )
 async def test_a_port_in_use_is_named_with_its_setting(tmp_path: Path, server: str, key: str) -> None:
     with socket.socket() as taken:
@@ -217,13 +242,16 @@ async def test_only_the_ports_that_were_asked_for_are_open_and_only_to_this_mach
     for name, _, port in listening:
         by_name.setdefault(name, []).append(port)
     assert by_name["ingress"] == [shared.ports["ingress"]]
+    assert by_name["dashboard"] == [shared.ports["dashboard"]]
     assert by_name["connectors.embedded.engine"] == [shared.ports["clickhouse"]]
     assert shared.ports["kafka"] in by_name["kafka.Kafka"]
     assert len(by_name["kafka.Kafka"]) == 2  # and its controller
     assert len(by_name["normalize"]) == len(by_name["store"]) == 1  # their metrics
 
 
-@pytest.mark.parametrize("victim", ["ingress", "normalize", "store", "connectors.embedded.engine", "kafka.Kafka"])
+@pytest.mark.parametrize(
+    "victim", ["ingress", "normalize", "store", "dashboard", "connectors.embedded.engine", "kafka.Kafka"]
+)
 async def test_a_child_that_is_killed_comes_back_and_nothing_is_missing(shared: Up, victim: str) -> None:
     before = (await shared.status())["sources"]["sendgrid"]["rows"]
     child = shared.children()[victim]

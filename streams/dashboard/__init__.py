@@ -1,0 +1,1 @@
+"""The live page: what the emails did, second by second."""
