@@ -30,8 +30,12 @@ RATE ?= 2000
 faults-long: install
 	FAULTS_SECONDS=$$(( $(MINUTES) * 60 )) FAULTS_RATE=$(RATE) $(BIN)/python -m pytest -s tests/faults/test_random.py
 
-# What each part does a second, on this machine: half an hour of it.
+# What each part does a second, on this machine: about an hour of it.
 bench: install
+	$(BIN)/python -m bench.pipeline --peers quixstreams,bento,arroyo,faust
+	$(BIN)/python -m bench.floor
+	$(BIN)/python -m bench.ingress
+	$(BIN)/python -m bench.latency
 	$(BIN)/python -m bench.contacts
 	$(BIN)/python -m bench.objects
 	$(BIN)/python -m bench.forward
