@@ -4,7 +4,7 @@ Source: Segment's specification of its tracking API (identify, track, page, scre
 Engage's audiences, and the default paths of its hosted SendGrid destination.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal, cast, get_args
@@ -130,14 +130,22 @@ def calls(endpoint: str, body: bytes, received_at: int) -> list[Call]:
     return found
 
 
-def upsert(call: Call) -> tuple[str, dict[str, Any]] | None:
+def upsert(call: Call, events: Collection[str] = ()) -> tuple[str, dict[str, Any]] | None:
     """Whom an identify is about: the user id, and the traits under SendGrid's names; None where it says nothing.
 
-    The default paths are those of Segment's hosted destination: names, address and phone from the traits.
+    The default paths are those of Segment's hosted destination: names, address and phone from the traits, of a track
+    call else from the properties.
+
+    Args:
+        call: of any type.
+        events: of track calls that are to say something about the contact too.
     """
-    if call.type != "identify":
+    traits = {**_dict(call.context.get("traits")), **call.traits}
+    if call.type == "track" and call.event in events:
+        traits = {**call.properties, **traits}
+    elif call.type != "identify":
         return None
-    return call.user_id, _flat({**_dict(call.context.get("traits")), **call.traits}, _OTHER_NAMES)
+    return call.user_id, _flat(traits, _OTHER_NAMES)
 
 
 def audience(call: Call, account: str) -> CohortBatch | None:

@@ -232,6 +232,9 @@ class Segment(_Section):
         (), description="basic-auth user names that are let in; empty: accepted on a loopback address only"
     )
     contacts: str = Field("", description="which [[contacts]] entry identifies and audiences go to; empty: the first")
+    upsert_events: tuple[str, ...] = Field(
+        (), description="track events that update the contact as an identify does, from traits, else from properties"
+    )
 
 
 class Amplitude(_Section):

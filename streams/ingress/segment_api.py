@@ -29,6 +29,7 @@ class SegmentApi:
         # Segment's clients send the write key as the user name, with an empty password.
         self._credentials = [f"{key.get_secret_value()}:".encode() for key in settings.segment.write_keys]
         self._mails = settings.mail.compiled()
+        self._upsert_events = frozenset(settings.segment.upsert_events)
         self._account = settings.segment_contacts.name if settings.segment_contacts else ""
 
     async def post(self, request: web.Request) -> web.Response:
@@ -60,7 +61,7 @@ class SegmentApi:
         """What a call changes among contacts: an audience, or the contact itself."""
         if change := audience(call, self._account):
             return [change]
-        if said := upsert(call):
+        if said := upsert(call, self._upsert_events):
             user_id, traits = said
             at = call.timestamp or call.received_at
             return [contact_update(self._account, call.received_at, at, call.message_id, user_id, traits)]

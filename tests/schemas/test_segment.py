@@ -156,6 +156,25 @@ class TestUpsert:
     def test_only_an_identify_is_one(self) -> None:
         assert upsert(one("track", event="x")) is None
 
+    def test_a_track_is_one_if_it_is_said_to_be(self) -> None:
+        properties = {"email": "new@example.com", "phone": "+15550100", "address": {"city": "Rome"}, "plan": "pro"}
+        call = one("track", event="Signed Up", properties=properties, context={"traits": {"email": "ada@example.com"}})
+
+        assert upsert(call, {"Signed Up"}) == (
+            "u1",
+            {
+                "email": "ada@example.com",
+                "phone": "+15550100",
+                "phone_number": "+15550100",
+                "city": "Rome",
+                "plan": "pro",
+            },
+        )
+        assert upsert(call, {"Signed In"}) is None
+
+    def test_no_other_type_of_call_is_one(self) -> None:
+        assert upsert(one("page", name="Signed Up"), {"Signed Up"}) is None
+
 
 class TestAudience:
     PERSONAS = {"computation_class": "audience", "computation_id": "aud_1", "computation_key": "big_spenders"}  # noqa: RUF012

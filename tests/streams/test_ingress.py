@@ -318,6 +318,16 @@ class TestSegmentApi:
         assert (topic, batch.account, batch.id) == ("gridstream.cohorts", "default", "")
         assert [list(user) for user in batch.users] == [["u1", {"email": "ada@example.com"}]]
 
+    async def test_a_track_is_news_of_a_contact_where_it_is_configured(self) -> None:
+        call = {"userId": "u1", "event": "Signed Up", "properties": {"email": "ada@example.com"}}
+        segment = {"upsert_events": ["Signed Up"]}
+        async with serving(segment=segment, contacts=[{"name": "default"}]) as server:
+            await server.post("/v1/track", json.dumps(call).encode())
+            await server.post("/v1/track", json.dumps(call | {"event": "Signed In"}).encode())
+
+        (batch,) = [CohortBatch.of_line(each.value) for topic, each in server.producer.records if "cohorts" in topic]
+        assert [list(user) for user in batch.users] == [["u1", {"email": "ada@example.com"}]]
+
     async def test_an_audience_is_a_cohort(self) -> None:
         track = {"type": "track", "userId": "u1", "event": "Audience Entered", "properties": {"audience_key": "vip"}}
         async with serving(contacts=[{"name": "default"}]) as server:
