@@ -15,6 +15,7 @@ from bench.peers.contenders import PEERS
 from bench.stage import Run, Stage, stage
 from bench.workload import feed, preload
 from schemas import topics
+from streams import logs
 from streams.groups import group
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
@@ -59,6 +60,7 @@ async def halves(stage: Stage, source: str, contents: Sequence[bytes], events: i
 
 async def main(events: int, runs: int, peers: Sequence[str]) -> None:
     """Measure, and print what was measured; with peers, what they and gridstream did in turns."""
+    logs.configure("bench", to_terminal=True)
     contents = list(feed(events))
     CONSOLE.print(f"{events:,} events of {sum(map(len, contents)) // events} B")
     async with stage() as servers:

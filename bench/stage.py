@@ -15,7 +15,7 @@ import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
 from connectors.clickhouse import ClickHouse
-from connectors.errors import Fatal
+from connectors.errors import Fatal, Retry
 from connectors.kafka import Admin, Producer
 from schemas import topics
 from schemas.ddl import identifier
@@ -89,7 +89,13 @@ class Stage:
     """
 
     def __init__(
-        self, settings: Settings, data: DataFolder, supervisor: Supervisor, clickhouse: ClickHouse, producer: Producer
+        self,
+        settings: Settings,
+        data: DataFolder,
+        supervisor: Supervisor,
+        clickhouse: ClickHouse,
+        producer: Producer,
+        admin: Admin,
     ) -> None:
         self.servers = settings.kafka.servers
         self.clickhouse = clickhouse
@@ -98,6 +104,7 @@ class Stage:
         self.producer = producer
         self._settings = settings
         self._supervisor = supervisor
+        self._admin = admin
 
     @asynccontextmanager
     async def source(self, name: str) -> AsyncIterator[str]:
@@ -149,15 +156,15 @@ class Stage:
         """
         programs = [program for of_group in workers.values() for program in of_group]
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS), AsyncExitStack() as stack, Admin(self.servers) as admin:
+            async with asyncio.timeout(_PATIENCE_SECONDS), AsyncExitStack() as stack:
                 for group, of_group in reversed(list(workers.items())):
                     await stack.enter_async_context(self.running(*of_group))
                     pids = self._supervisor.pids
-                    while await admin.members(group) < len(of_group):
+                    while await self._admin.members(group) < len(of_group):
                         await self._look_again(_JOINED_SECONDS, pids, programs)
                 before = self.costs()
                 began = time.perf_counter()
-                while not await is_done():
+                while not await _answered(is_done):
                     await self._look_again(_LOOK_SECONDS, pids, programs)
                 return self.run_since(before, events, time.perf_counter() - began)
         except TimeoutError:
@@ -170,10 +177,9 @@ class Stage:
 
     async def have_members(self, *groups: str) -> None:
         """Wait until consumer groups have members, with their partitions."""
-        async with Admin(self.servers) as admin:
-            for group in groups:
-                while not await admin.members(group):  # noqa: ASYNC110  another process
-                    await asyncio.sleep(_LOOK_SECONDS)
+        for group in groups:
+            while not await self._admin.members(group):  # noqa: ASYNC110  another process
+                await asyncio.sleep(_LOOK_SECONDS)
 
     def run_since(self, before: Mapping[str, Cost], events: int, seconds: float) -> Run:
         """What processes have used since they had used so much."""
@@ -212,11 +218,18 @@ class Stage:
 
     async def published(self, source: str) -> int:
         """How many records its event topics hold."""
-        async with Admin(self.servers) as admin:
-            offsets = await admin.offsets(
-                [topic for topic, table in topics.stored(source).items() if table in EVENT_TABLES.values()]
-            )
+        offsets = await self._admin.offsets(
+            [topic for topic, table in topics.stored(source).items() if table in EVENT_TABLES.values()]
+        )
         return sum(following for _, following in offsets.values())
+
+
+async def _answered(is_done: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+    """Whether servers say so; one that is too busy to answer is asked again."""
+    try:
+        return await is_done()
+    except Retry:
+        return False
 
 
 def _last_lines(programs: Sequence[Program]) -> str:
@@ -251,4 +264,5 @@ async def stage() -> AsyncIterator[Stage]:
             producer = Producer(settings.kafka.servers)
             await producer.start()
             stack.push_async_callback(producer.stop)
-            yield Stage(settings, data, supervisor, clickhouse, producer)
+            admin = await stack.enter_async_context(Admin(settings.kafka.servers))
+            yield Stage(settings, data, supervisor, clickhouse, producer, admin)

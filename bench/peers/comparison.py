@@ -11,7 +11,7 @@ from bench.peers.contenders import GRIDSTREAM, PEERS, ROLES, Contender
 from bench.peers.environments import UnavailableError
 from bench.stage import Run, Stage
 from bench.workload import A_BODY, preload
-from connectors.errors import Fatal
+from connectors.errors import Fatal, GridstreamError
 from schemas import topics
 
 PARTS = {"whole": ROLES, "normalize": ("normalize",), "store": ("store",)}
@@ -95,7 +95,7 @@ async def compare(stage: Stage, names: Sequence[str], contents: Sequence[bytes],
                     pairs.setdefault((part, name), []).append(pair)
         except UnavailableError as error:
             CONSOLE.print(f"{name}: cannot be installed: {error}")
-        except Fatal as error:
+        except GridstreamError as error:
             CONSOLE.print(f"{name}: failed: {error}")
     CONSOLE.print("\n".join(table(pairs)))
 
