@@ -134,9 +134,8 @@ class Store:
         self._rows.inc(len(records))
         metrics.INSERT_ROWS.observe(len(records))
         oldest = records[0]
-        if not oldest.headers and (received := orjson.loads(oldest.value).get("received_at")):
-            age = time.time() - datetime.fromisoformat(f"{received}+00:00").timestamp()
-            metrics.FRESHNESS_SECONDS.labels(self._source).observe(age)
+        if not oldest.headers and (received := received_seconds(oldest.value)):
+            metrics.FRESHNESS_SECONDS.labels(self._source).observe(time.time() - received)
 
     def _letter(self, topic: str, record: Any, reason: str) -> DeadLetter:  # noqa: ANN401  aiokafka's
         log.warning("row refused by ClickHouse", topic=topic, offset=record.offset, reason=reason)
@@ -156,6 +155,17 @@ class Store:
         metrics.DEAD_LETTERS.labels(self._source, "store").inc(letter.state == "waiting")
         record = Record(letter.id.encode(), letter.line())
         await persistently("publishing a dead letter", partial(self._producer.publish, self._dead_letters, record))
+
+
+def received_seconds(line: bytes) -> float:
+    """When the event of a row came in, in seconds since 1970; 0 where it does not say so as we do.
+
+    Other producers may write rows, too: what ClickHouse takes need not be what we write.
+    """
+    try:
+        return datetime.fromisoformat(f"{orjson.loads(line)['received_at']}+00:00").timestamp()
+    except (ValueError, TypeError, KeyError):
+        return 0.0
 
 
 class _Lines:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.store import InsertPolicy
+from streams.store import InsertPolicy, received_seconds
 
 
 class TestInsertPolicy:
@@ -31,3 +31,14 @@ class TestInsertPolicy:
         policy.took("open", 0.2)
 
         assert policy.seconds == pytest.approx(0.2 / 0.5)
+
+
+def test_a_row_says_when_its_event_came_in() -> None:
+    assert received_seconds(b'{"received_at":"2026-11-21 12:00:00.250"}') == 1795262400.25
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b"[1]", b"1", b"no json", b'{"received_at":1795262400}', b'{"received_at":"1795262400"}']
+)
+def test_rows_of_other_producers_need_not_say_it_as_we_do(line: bytes) -> None:
+    assert received_seconds(line) == 0.0
