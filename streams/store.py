@@ -95,9 +95,10 @@ class Store:
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Write what comes, then acknowledge it."""
         async for batch in batches(stream, self._policy):
-            records = [record for chunk in batch for record in chunk.records]
+            # Other producers may write records without a value: these are no rows.
+            records = [record for chunk in batch for record in chunk.records if record.value]
             await failpoints.reach("before-inserting")
-            refused = await self._write(batch[0].topic, records)
+            refused = await self._write(batch[0].topic, records) if records else set()
             await failpoints.reach("after-inserting")
             for record in [record for record in records if record.headers]:
                 letter = replayed(record.headers, record.value)

@@ -1,8 +1,15 @@
-"""When the store inserts."""
+"""When the store inserts, and what."""
+
+from collections.abc import AsyncIterator, Iterable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from streams.store import InsertPolicy, received_seconds
+from schemas.events import EVENTS
+from schemas.tables import EVENT_TABLES
+from streams.store import InsertPolicy, Store, received_seconds
+from streams.transport import Chunk
 
 
 class TestInsertPolicy:
@@ -42,3 +49,30 @@ def test_a_row_says_when_its_event_came_in() -> None:
 )
 def test_rows_of_other_producers_need_not_say_it_as_we_do(line: bytes) -> None:
     assert received_seconds(line) == 0.0
+
+
+class FakeClickHouse:
+    """Takes everything."""
+
+    def __init__(self) -> None:
+        self.inserted: list[bytes] = []
+
+    async def insert(self, _: str, lines: Iterable[bytes]) -> None:
+        self.inserted.append(b"".join(lines))
+
+
+@pytest.mark.parametrize(("values", "inserted"), [([b"{}", None, b"", b"{}"], [b"{}\n{}\n"]), ([None, b""], [])])
+async def test_records_without_a_value_are_no_rows(values: list[bytes | None], inserted: list[bytes]) -> None:
+    clickhouse: Any = FakeClickHouse()
+    records = [SimpleNamespace(offset=number, value=value, headers=[]) for number, value in enumerate(values)]
+    chunk = Chunk("topic", 0, records, 1)
+
+    async def stream() -> AsyncIterator[Chunk]:
+        yield chunk
+
+    nobody: Any = None
+    store = Store("source", EVENT_TABLES[EVENTS[0].name], clickhouse, nobody, "letters", InsertPolicy())
+    await store.agent(stream())
+
+    assert clickhouse.inserted == inserted
+    assert chunk.acknowledged
