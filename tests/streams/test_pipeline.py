@@ -183,7 +183,7 @@ async def test_processes_of_one_ingress_share_its_port_and_their_metrics(
             for _ in range(8):  # whichever process answers
                 async with session.get(f"{pipeline.base}/metrics", headers={"Connection": "close"}) as answer:
                     texts.append(await answer.text())
-        (ingress,) = (each for each in psutil.Process().children() if "ingress" in each.cmdline())
+        ingress = psutil.Process(pipeline.supervisor.pids["ingress"])
         serving = len(ingress.children())
 
     line = f'gridstream_requests_total{{source="{source}",status="200"}} 40.0'
