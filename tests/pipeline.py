@@ -194,10 +194,12 @@ async def running(
     }
     clickhouse = ClickHouse(data.clickhouse_url(servers))
     await clickhouse.connect()
-    await apply([source], clickhouse)
-    async with Supervisor() as supervisor:
-        used = servers.model_copy(update={"sources": (Source(name=source),)})
-        pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used)
-        await supervisor.start(pipeline.ingress(), pipeline.worker("normalize"), pipeline.worker("store"))
-        yield pipeline
-    await clickhouse.close()
+    try:
+        await apply([source], clickhouse)
+        async with Supervisor() as supervisor:
+            used = servers.model_copy(update={"sources": (Source(name=source),)})
+            pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used)
+            await supervisor.start(pipeline.ingress(), pipeline.worker("normalize"), pipeline.worker("store"))
+            yield pipeline
+    finally:
+        await clickhouse.close()
