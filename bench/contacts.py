@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
+from bench.processes import peak_mb
 from connectors.kafka import NO_HEADERS, Admin, Record
 from schemas import topics
 from schemas.cohorts import CohortBatch
@@ -88,14 +89,9 @@ async def measure(changes: int, lists: int, flush_seconds: int) -> None:
                     f"{changes:,} changes, {lists} lists: gathered in {gathered:.0f} s ({changes / gathered:,.0f}/s), "
                     f"on the lists in {finished:.0f} s ({changes / finished:,.0f}/s), "
                     f"{uploads[0]['uploads']} uploads (at most {-(-changes // 30_000) + lists}), "
-                    f"peak memory {_peak_mb(worker.pid)} MB"
+                    f"peak memory {peak_mb(worker.pid)} MB"
                 )
         await fake.wait()
-
-
-def _peak_mb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM"))
 
 
 async def _lag(admin: Admin) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from bench.stage import cost
+from bench.processes import cost
 from bench.workload import feed
 from connectors.clickhouse import ClickHouse
 from schemas.ddl import identifier
@@ -25,6 +25,7 @@ from schemas.normalize import Normalizer
 from schemas.tables import EVENT_TABLES
 from streams import embedded, schema
 from streams.datafolder import DataFolder
+from streams.pieces import pieces
 from streams.settings import Settings
 from streams.supervisor import Supervisor
 
@@ -99,8 +100,8 @@ async def floor(clickhouse: ClickHouse, engine: int, source: str, contents: Sequ
 
 
 def _pieces(lines: Sequence[bytes]) -> Iterator[bytes]:
-    for first in range(0, len(lines), _PIECE_ROWS):
-        yield b"\n".join(lines[first : first + _PIECE_ROWS]) + b"\n"
+    for some in pieces(lines, _PIECE_ROWS):
+        yield b"\n".join(some) + b"\n"
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@
 
 import asyncio
 import shutil
-import sys
 import tempfile
 import time
 from argparse import ArgumentParser
@@ -17,11 +16,7 @@ from rich.console import Console
 from bench.stage import Run, Stage, stage
 from bench.workload import feed
 from connectors.event_webhook import Signer
-from connectors.kafka import Admin
-from schemas import topics
-from streams import embedded
 from streams.groups import group
-from streams.supervisor import Program
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
 _BODIES = 200
@@ -59,27 +54,14 @@ def script(folder: Path, path: str, signer: Signer | None) -> Path:
 class Load:
     """wrk, and what it posts to one source's ingress."""
 
-    def __init__(self, stage: Stage, source: str, folder: Path, signer: Signer | None, processes: int = 1) -> None:
+    def __init__(self, stage: Stage, source: str, folder: Path, signer: Signer | None) -> None:
         wrk = shutil.which("wrk")
         if not wrk:
             raise SystemExit("bench.ingress needs wrk: apt-get install wrk")
-        port = embedded.free_port()
-        self._base = f"http://127.0.0.1:{port}"
         self._script = script(folder, f"/sendgrid/{source}", signer)
         self._wrk = wrk
-        environment = stage.environment(source) | {
-            "GRIDSTREAM_INGRESS__PORT": str(port),
-            "GRIDSTREAM_INGRESS__PROCESSES": str(processes),
-            "GRIDSTREAM_SOURCES": orjson.dumps(
-                [{"name": source, "public_keys": [signer.public_key] if signer else []}]
-            ).decode(),
-        }
-
-        async def is_ready() -> bool:
-            return await embedded.answers(f"{self._base}/ready")
-
-        command = [sys.executable, "-m", "streams.cli", "ingress"]
-        self.ingress = Program("ingress", command, is_ready, environment, stage.folder / "ingress.log")
+        sources = [{"name": source, "public_keys": [signer.public_key] if signer else []}]
+        self._base, self.ingress = stage.ingress(source, {"GRIDSTREAM_SOURCES": orjson.dumps(sources).decode()})
 
     async def run(self, seconds: int) -> str:
         """Post for so many seconds. Returns how long answers took."""
@@ -93,13 +75,6 @@ class Load:
         return " ".join(output.partition("Latency Distribution")[2].split()[:8])
 
 
-async def taken(stage: Stage, source: str) -> int:
-    """How many POSTs Kafka has."""
-    async with Admin(stage.servers) as admin:
-        offsets = await admin.offsets([topics.raw(source)])
-    return sum(following for _, following in offsets.values())
-
-
 async def ingress_alone(stage: Stage, source: str, seconds: int, signer: Signer | None) -> str:
     """POSTs for some seconds: how many were taken, and what that cost."""
     async with stage.source(source):
@@ -109,7 +84,7 @@ async def ingress_alone(stage: Stage, source: str, seconds: int, signer: Signer 
                 before = stage.costs()
                 latency = await load.run(seconds)
                 used = stage.costs()
-        posts = await taken(stage, source)
+        posts = await stage.taken(source)
     costs = {each: used[each].seconds - before[each].seconds for each in ("ingress", "Apache Kafka")}
     shares = ", ".join(f"{each} {cost / posts * 1e6:.0f} µs" for each, cost in costs.items())
     rate = posts / seconds
@@ -127,7 +102,7 @@ async def to_tables(stage: Stage, source: str, seconds: int) -> Run:
                 before = stage.costs()
                 began = time.perf_counter()
                 await load.run(seconds)
-                events = await taken(stage, source) * _EVENTS
+                events = await stage.taken(source) * _EVENTS
                 while await stage.rows(source) < events:  # noqa: ASYNC110  other processes
                     await asyncio.sleep(0.2)
                 return stage.run_since(before, events, time.perf_counter() - began)

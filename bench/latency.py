@@ -6,7 +6,6 @@ posts single events to the ingress and looks for their rows.
 
 import asyncio
 import statistics
-import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -21,9 +20,7 @@ from schemas import topics
 from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.tables import EVENT_TABLES
-from streams import embedded
 from streams.groups import group
-from streams.supervisor import Program
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
 _TICK_SECONDS = 0.1
@@ -87,15 +84,7 @@ class Probes:
 
 async def measured(stage: Stage, source: str, contents: Sequence[bytes], rate: int, seconds: int) -> str:
     """Probes beside a load."""
-    port = embedded.free_port()
-    base = f"http://127.0.0.1:{port}"
-
-    async def is_ready() -> bool:
-        return await embedded.answers(f"{base}/ready")
-
-    command = [sys.executable, "-m", "streams.cli", "ingress"]
-    environment = stage.environment(source) | {"GRIDSTREAM_INGRESS__PORT": str(port)}
-    ingress = Program("ingress", command, is_ready, environment, stage.folder / "ingress.log")
+    base, ingress = stage.ingress(source)
     async with (
         stage.source(source),
         stage.running(ingress, stage.worker(source, "normalize"), stage.worker(source, "store")),

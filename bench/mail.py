@@ -27,6 +27,7 @@ import orjson
 import psutil
 from rich.console import Console
 
+from bench.processes import peak_mb
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.segment import Call
@@ -164,7 +165,7 @@ async def _mails(pipeline: Pipeline, mails: int) -> str:
     cpu = ended.user + ended.system - began.user - began.system
     return (
         f"{done:,} mails in {seconds:.1f} s: {done / seconds:,.0f}/s, "
-        f"{cpu / done * 1e6:,.0f} µs of the worker's CPU each, peak memory {_peak_mb(worker.pid)} MB"
+        f"{cpu / done * 1e6:,.0f} µs of the worker's CPU each, peak memory {peak_mb(worker.pid)} MB"
     )
 
 
@@ -198,11 +199,6 @@ async def _beside(pipeline: Pipeline, arguments: Namespace) -> str:
 async def _sent(pipeline: Pipeline) -> int:
     ((sent,),) = (row.values() for row in await pipeline.rows("mails", "countIf(state = 'sent') AS sent"))
     return int(sent)
-
-
-def _peak_mb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

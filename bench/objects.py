@@ -13,11 +13,13 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
+from bench.processes import peak_mb
 from connectors.clickhouse import ClickHouse
 from schemas.ddl import identifier
 from streams import embedded, schema
@@ -99,19 +101,12 @@ async def _sync(size: int, what: str, environment: dict[str, str]) -> Measured:
     ended = asyncio.ensure_future(process.wait())
     peak = 0
     while not ended.done():
-        peak = max(peak, _peak_mb(process.pid))
+        with suppress(FileNotFoundError, ProcessLookupError):
+            peak = max(peak, peak_mb(process.pid))
         await asyncio.wait({ended}, timeout=_LOOK_SECONDS)
     assert ended.result() == 0
     engine = next(each for each in psutil.Process().children() if "connectors.embedded.engine" in each.cmdline())
-    return Measured(size, what, time.perf_counter() - started, peak, _peak_mb(engine.pid))
-
-
-def _peak_mb(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM")), 0)
+    return Measured(size, what, time.perf_counter() - started, peak, peak_mb(engine.pid))
 
 
 if __name__ == "__main__":

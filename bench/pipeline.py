@@ -10,52 +10,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from bench.peers.comparison import compare
-from bench.peers.contenders import PEERS
-from bench.stage import Run, Stage, stage
-from bench.workload import feed, preload
-from schemas import topics
+from bench.peers.comparison import PARTS, compare, show
+from bench.peers.contenders import GRIDSTREAM, PEERS
+from bench.stage import stage
+from bench.workload import feed
 from streams import logs
-from streams.groups import group
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
-
-
-async def whole(stage: Stage, source: str, contents: Sequence[bytes], events: int, normalizers: int = 1) -> Run:
-    """Raw topic to tables."""
-    async with stage.source(source):
-        await preload(stage.producer, topics.raw(source), contents)
-
-        async def is_done() -> bool:
-            return await stage.rows(source) >= events
-
-        run = await stage.measured(
-            events,
-            is_done,
-            {
-                group("normalize"): [stage.worker(source, "normalize", number + 1) for number in range(normalizers)],
-                group("store"): [stage.worker(source, "store")],
-            },
-        )
-        assert await stage.distinct(source) == events
-    return run
-
-
-async def halves(stage: Stage, source: str, contents: Sequence[bytes], events: int) -> tuple[Run, Run]:
-    """Raw topic to event topics, and these to tables."""
-    async with stage.source(source):
-        await preload(stage.producer, topics.raw(source), contents)
-
-        async def is_published() -> bool:
-            return await stage.published(source) >= events
-
-        async def is_stored() -> bool:
-            return await stage.rows(source) >= events
-
-        first = await stage.measured(events, is_published, {group("normalize"): [stage.worker(source, "normalize")]})
-        second = await stage.measured(events, is_stored, {group("store"): [stage.worker(source, "store")]})
-        assert await stage.distinct(source) == events
-    return first, second
 
 
 async def main(events: int, runs: int, peers: Sequence[str]) -> None:
@@ -67,11 +28,9 @@ async def main(events: int, runs: int, peers: Sequence[str]) -> None:
         if peers:
             await compare(servers, peers, contents, runs)
             return
-        for number in range(runs):
-            CONSOLE.print("whole    ", (await whole(servers, f"whole{number}", contents, events)).line())
-            first, second = await halves(servers, f"halves{number}", contents, events)
-            CONSOLE.print("normalize", first.line())
-            CONSOLE.print("store    ", second.line())
+        for _ in range(runs):
+            for part in PARTS:
+                await show(servers, GRIDSTREAM, part, contents)
 
 
 def peer_names(text: str) -> list[str]:

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
-import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 
+from bench.processes import Cost, cost
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal, Retry
 from connectors.kafka import Admin, Producer
@@ -31,18 +31,6 @@ _JOINED_SECONDS = 0.02
 """Whoever has joined begins at once: what is done until that is seen is not measured."""
 _PATIENCE_SECONDS = 600
 _SHOWN = 2000
-
-
-class Cost(NamedTuple):
-    """What one process used.
-
-    Attributes:
-        seconds: of CPU.
-        peak_mb: of memory, since it started.
-    """
-
-    seconds: float
-    peak_mb: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +124,23 @@ class Stage:
         command = [sys.executable, "-m", "streams.cli", "worker", role]
         return Program(name, command, environment=self.environment(source), log=self.folder / f"{name}.log")
 
+    def ingress(self, source: str, environment: Mapping[str, str] | None = None) -> tuple[str, Program]:
+        """An ingress on a port of its own: where it is reached, and what runs it.
+
+        Args:
+            source: its only one.
+            environment: further variables of it.
+        """
+        port = embedded.free_port()
+        base = f"http://127.0.0.1:{port}"
+
+        async def is_ready() -> bool:
+            return await embedded.answers(f"{base}/ready")
+
+        variables = self.environment(source) | {"GRIDSTREAM_INGRESS__PORT": str(port)} | dict(environment or {})
+        command = [sys.executable, "-m", "streams.cli", "ingress"]
+        return base, Program("ingress", command, is_ready, variables, self.folder / "ingress.log")
+
     async def measured(
         self,
         events: int,
@@ -216,12 +221,17 @@ class Stage:
             (await self.clickhouse.query(f"SELECT count() FROM {identifier(source)}.activity")).result_rows[0][0]
         )
 
+    async def taken(self, source: str) -> int:
+        """How many records its raw topic holds."""
+        return await self._records(topics.raw(source))
+
     async def published(self, source: str) -> int:
         """How many records its event topics hold."""
-        offsets = await self._admin.offsets(
-            [topic for topic, table in topics.stored(source).items() if table in EVENT_TABLES.values()]
-        )
-        return sum(following for _, following in offsets.values())
+        stored = topics.stored(source).items()
+        return await self._records(*(topic for topic, table in stored if table in EVENT_TABLES.values()))
+
+    async def _records(self, *names: str) -> int:
+        return sum(following for _, following in (await self._admin.offsets(names)).values())
 
 
 async def _answered(is_done: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
@@ -235,15 +245,6 @@ async def _answered(is_done: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
 def _last_lines(programs: Sequence[Program]) -> str:
     logs = [program.log for program in programs if program.log and program.log.exists()]
     return "".join(f"\n{log.name}: {log.read_text(errors='replace')[-_SHOWN:].strip()}" for log in logs)
-
-
-def cost(pid: int) -> Cost:
-    """What a process has used since it started."""
-    process = psutil.Process(pid)
-    times = process.cpu_times()
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    peak = next((int(line.split()[1]) >> 10 for line in status if line.startswith("VmHWM")), 0)
-    return Cost(times.user + times.system, peak)
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from streams import failpoints, metrics
 from streams.batching import BatchPolicy, batches
 from streams.clock import now
 from streams.delivery import Refusals, persistently
+from streams.pieces import pieces
 from streams.transport import Chunk
 
 log = structlog.get_logger()
@@ -176,5 +177,5 @@ class _Lines:
         self._records = records
 
     def __iter__(self) -> Iterator[bytes]:
-        for first in range(0, len(self._records), _PIECE_ROWS):
-            yield b"\n".join([record.value for record in self._records[first : first + _PIECE_ROWS]]) + b"\n"
+        for some in pieces(self._records, _PIECE_ROWS):
+            yield b"\n".join([record.value for record in some]) + b"\n"

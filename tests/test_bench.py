@@ -9,7 +9,8 @@ from bench.peers.comparison import Pair, table
 from bench.peers.contenders import PEERS
 from bench.peers.task import Task
 from bench.pipeline import peer_names
-from bench.stage import Cost, Run
+from bench.processes import Cost
+from bench.stage import Run
 from schemas.events import EVENTS
 
 TASK = Task("normalize", "127.0.0.1:9092", "sendgrid", "sendgrid.normalize", "", "")

@@ -18,6 +18,7 @@ from arroyo.processing.strategies.batching import BatchStep, ValuesBatch
 from arroyo.types import Commit, Message, Partition
 from confluent_kafka import KafkaError, Producer
 
+from bench.peers.librdkafka import PRODUCER
 from bench.peers.task import Task
 from schemas import topics
 from schemas.events import EVENTS
@@ -42,16 +43,8 @@ class Publish:
             {
                 "bootstrap.servers": task.servers,
                 "enable.idempotence": True,
-                "acks": "all",
-                "partitioner": "murmur2_random",
-                "compression.type": "lz4",
-                "linger.ms": 100,
-                "batch.size": 1 << 20,
-                "batch.num.messages": 100_000,
-                "queue.buffering.max.messages": 1_000_000,
-                "queue.buffering.max.kbytes": 1 << 20,
-                "delivery.report.only.error": True,
                 "on_delivery": self._delivered,
+                **PRODUCER,
             }
         )
 

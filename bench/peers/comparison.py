@@ -89,9 +89,7 @@ async def compare(stage: Stage, names: Sequence[str], contents: Sequence[bytes],
             await peer.make()
             for part in (part for part, roles in PARTS.items() if set(roles) <= set(peer.roles)):
                 for _ in range(runs):
-                    pair = Pair(
-                        await _shown(stage, peer, part, contents), await _shown(stage, GRIDSTREAM, part, contents)
-                    )
+                    pair = Pair(await show(stage, peer, part, contents), await show(stage, GRIDSTREAM, part, contents))
                     pairs.setdefault((part, name), []).append(pair)
         except UnavailableError as error:
             CONSOLE.print(f"{name}: cannot be installed: {error}")
@@ -100,7 +98,8 @@ async def compare(stage: Stage, names: Sequence[str], contents: Sequence[bytes],
     CONSOLE.print("\n".join(table(pairs)))
 
 
-async def _shown(stage: Stage, contender: Contender, part: str, contents: Sequence[bytes]) -> Run:
+async def show(stage: Stage, contender: Contender, part: str, contents: Sequence[bytes]) -> Run:
+    """Measure one contender once, and print it."""
     run = await measure(stage, contender, part, contents)
     CONSOLE.print(f"{part:9} {contender.name:11} {run.line()}")
     return run

@@ -20,6 +20,7 @@ from quixstreams import Application
 from quixstreams.models import SerializationContext, Serializer, Topic
 from quixstreams.sinks import BaseSink
 
+from bench.peers.librdkafka import PRODUCER
 from bench.peers.task import Task
 from connectors.clickhouse import ClickHouse
 from schemas import topics
@@ -119,17 +120,7 @@ def application(task: Task) -> Application:
         commit_interval=_SECONDS,
         commit_every=_ROWS if task.role == "store" else 0,
         loglevel="WARNING",
-        producer_extra_config={
-            "acks": "all",
-            "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": 100,
-            "batch.size": 1 << 20,
-            "batch.num.messages": 100_000,
-            "queue.buffering.max.messages": 1_000_000,
-            "queue.buffering.max.kbytes": 1 << 20,
-            "delivery.report.only.error": True,
-        },
+        producer_extra_config=PRODUCER,
         consumer_extra_config={"check.crcs": False},
     )
 
