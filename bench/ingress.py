@@ -15,50 +15,55 @@ from rich.console import Console
 
 from bench.stage import Run, Stage, stage
 from bench.workload import feed
+from connectors.errors import Fatal
 from connectors.event_webhook import Signer
 from streams.groups import group
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
 _BODIES = 200
+"""That an ingress takes over and over: it looks at each by itself."""
+_MOST = 4_000
+"""POSTs a second, of which the tables see no two alike."""
 _EVENTS = 20
 _CONNECTIONS = 32
 _SCRIPT = """
-local requests = {{}}
-local number = 0
-init = function()  -- before it, wrk does not know the host
-{requests}
-end
+local posts = io.open("{file}", "rb")
 request = function()
-  number = number % #requests + 1
-  return requests[number]
+  local line = posts:read("*l")
+  if not line then
+    posts:seek("set")
+    line = posts:read("*l")
+  end
+  local headers, length = {{}}, nil
+  for name, value in line:gmatch("(%S-)=(%S+)") do headers[name] = value end
+  length = tonumber(headers["Content-Length"])
+  return wrk.format("POST", "{path}", headers, posts:read(length))
 end
 """
+"""What wrk sends: the posts of a file one after the other, each a line of its headers and then its body."""
 
 
-def script(folder: Path, path: str, signer: Signer | None) -> Path:
-    """What wrk sends: bodies of twenty events, each with its signature."""
-    lines = []
-    for number, body in enumerate(feed(_BODIES * _EVENTS, _EVENTS)):
-        file = folder / f"{number}.body"
-        file.write_bytes(body)
-        headers = {"Content-Type": "application/json"} | (signer.headers("1790000000", body) if signer else {})
-        written = ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
-        lines.append(
-            f'requests[#requests + 1] = wrk.format("POST", "{path}", {{{written}}}, io.open("{file}", "rb"):read("*a"))'
-        )
-    found = folder / "posts.lua"
-    found.write_text(_SCRIPT.format(requests="\n".join(lines)))
-    return found
+def written(folder: Path, path: str, signer: Signer | None, posts: int) -> Path:
+    """A script for wrk, and beside it the bodies of twenty events that it sends, each with its signature."""
+    file = folder / "posts"
+    with file.open("wb") as out:
+        for body in feed(posts * _EVENTS, _EVENTS):
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+            headers |= signer.headers("1790000000", body) if signer else {}
+            out.write(" ".join(f"{name}={value}" for name, value in headers.items()).encode() + b"\n" + body)
+    script = folder / "posts.lua"
+    script.write_text(_SCRIPT.format(file=file, path=path))
+    return script
 
 
 class Load:
     """wrk, and what it posts to one source's ingress."""
 
-    def __init__(self, stage: Stage, source: str, folder: Path, signer: Signer | None) -> None:
+    def __init__(self, stage: Stage, source: str, folder: Path, signer: Signer | None, posts: int) -> None:
         wrk = shutil.which("wrk")
         if not wrk:
             raise SystemExit("bench.ingress needs wrk: apt-get install wrk")
-        self._script = script(folder, f"/sendgrid/{source}", signer)
+        self._script = written(folder, f"/sendgrid/{source}", signer, posts)
         self._wrk = wrk
         sources = [{"name": source, "public_keys": [signer.public_key] if signer else []}]
         self._base, self.ingress = stage.ingress(source, {"GRIDSTREAM_SOURCES": orjson.dumps(sources).decode()})
@@ -79,7 +84,7 @@ async def ingress_alone(stage: Stage, source: str, seconds: int, signer: Signer 
     """POSTs for some seconds: how many were taken, and what that cost."""
     async with stage.source(source):
         with tempfile.TemporaryDirectory() as name:
-            load = Load(stage, source, Path(name), signer)
+            load = Load(stage, source, Path(name), signer, _BODIES)
             async with stage.running(load.ingress):
                 before = stage.costs()
                 latency = await load.run(seconds)
@@ -92,10 +97,14 @@ async def ingress_alone(stage: Stage, source: str, seconds: int, signer: Signer 
 
 
 async def to_tables(stage: Stage, source: str, seconds: int) -> Run:
-    """Signed POSTs for some seconds, until all their events are in the tables."""
+    """Signed POSTs for some seconds, until all their events are in the tables.
+
+    Raises:
+        Fatal: they are not, or not each of them once.
+    """
     async with stage.source(source):
         with tempfile.TemporaryDirectory() as name:
-            load = Load(stage, source, Path(name), Signer.generate())
+            load = Load(stage, source, Path(name), Signer.generate(), seconds * _MOST)
             programs = load.ingress, stage.worker(source, "normalize"), stage.worker(source, "store")
             async with stage.running(*programs):
                 await stage.have_members(group("normalize"), group("store"))
@@ -103,9 +112,11 @@ async def to_tables(stage: Stage, source: str, seconds: int) -> Run:
                 began = time.perf_counter()
                 await load.run(seconds)
                 events = await stage.taken(source) * _EVENTS
-                while await stage.rows(source) < events:  # noqa: ASYNC110  other processes
-                    await asyncio.sleep(0.2)
-                return stage.run_since(before, events, time.perf_counter() - began)
+                run = await stage.through(source, events, before, began)
+        distinct = await stage.distinct(source)
+        if distinct != events:
+            raise Fatal(f"{distinct} distinct rows of {events} events; or more than {_MOST} POSTs a second")
+    return run
 
 
 async def main(seconds: int) -> None:

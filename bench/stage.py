@@ -186,6 +186,26 @@ class Stage:
             while not await self._admin.members(group):  # noqa: ASYNC110  another process
                 await asyncio.sleep(_LOOK_SECONDS)
 
+    async def through(self, source: str, events: int, before: Mapping[str, Cost], began: float) -> Run:
+        """Wait until so many rows are in its tables.
+
+        Args:
+            source: whose.
+            events: that came in.
+            before: what processes had used,
+            began: by perf_counter, when they began.
+
+        Raises:
+            Fatal: they took too long.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                while await self.rows(source) < events:  # noqa: ASYNC110  other processes
+                    await asyncio.sleep(_LOOK_SECONDS)
+        except TimeoutError:
+            raise Fatal(f"{await self.rows(source)} of {events} rows after {_PATIENCE_SECONDS} s") from None
+        return self.run_since(before, events, time.perf_counter() - began)
+
     def run_since(self, before: Mapping[str, Cost], events: int, seconds: float) -> Run:
         """What processes have used since they had used so much."""
         unused = Cost(0.0, 0)
