@@ -20,12 +20,9 @@ from bench.processes import peak_mb
 from connectors.kafka import NO_HEADERS, Admin, Record
 from schemas import topics
 from schemas.cohorts import CohortBatch
-from streams import embedded
-from streams.datafolder import DataFolder
 from streams.groups import group
-from streams.settings import Settings
-from streams.supervisor import Supervisor
 from tests.pipeline import running
+from tests.servers import embedded_servers
 
 _BATCH = 1000
 _SOURCE = "bench"
@@ -37,11 +34,6 @@ async def measure(changes: int, lists: int, flush_seconds: int) -> None:
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = DataFolder(folder / "data")
-        data.prepare()
-        settings = Settings(
-            kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
-        )
         fake = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.fakes.sendgrid"), stdout=asyncio.subprocess.PIPE
         )
@@ -49,8 +41,7 @@ async def measure(changes: int, lists: int, flush_seconds: int) -> None:
         account = json.loads(await fake.stdout.readline())
         async with AsyncExitStack() as stack:
             stack.callback(fake.terminate)
-            supervisor = await stack.enter_async_context(Supervisor())
-            await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
+            settings, data, _ = await stack.enter_async_context(embedded_servers(folder / "data"))
             environment = {"GRIDSTREAM_CONTACTS": json.dumps([{"name": _SOURCE, "flush_seconds": flush_seconds}])}
             of_source = {"api_key": account["key"], "api_url": account["url"]}
             async with running(settings, data, _SOURCE, folder, environment=environment, **of_source) as pipeline:

@@ -25,7 +25,7 @@ _BODIES = 200
 _MOST = 4_000
 """POSTs a second, of which the tables see no two alike."""
 _EVENTS = 20
-_CONNECTIONS = 32
+_CONNECTIONS = 128
 _SCRIPT = """
 local posts = io.open("{file}", "rb")
 request = function()

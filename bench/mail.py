@@ -31,11 +31,8 @@ from bench.processes import peak_mb
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.segment import Call
-from streams import embedded
-from streams.datafolder import DataFolder
-from streams.settings import Settings
-from streams.supervisor import Supervisor
 from tests.pipeline import Pipeline, running
+from tests.servers import embedded_servers
 
 _SOURCE = "bench"
 _WRITE_KEY = "bench"
@@ -116,11 +113,6 @@ async def measure(arguments: Namespace) -> None:
     console = Console(highlight=False, soft_wrap=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = DataFolder(folder / "data")
-        data.prepare()
-        settings = Settings(
-            kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
-        )
         fake = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.fakes.sendgrid", "--answer-seconds", str(arguments.answer_seconds)),
             stdout=asyncio.subprocess.PIPE,
@@ -137,8 +129,7 @@ async def measure(arguments: Namespace) -> None:
         }
         async with AsyncExitStack() as stack:
             stack.callback(fake.terminate)
-            supervisor = await stack.enter_async_context(Supervisor())
-            await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
+            settings, data, _ = await stack.enter_async_context(embedded_servers(folder / "data"))
             environment = {
                 "GRIDSTREAM_MAIL": json.dumps({"rules": [rule]}),
                 "GRIDSTREAM_CONTACTS": json.dumps([{"name": _SOURCE, "flush_seconds": 10}]),

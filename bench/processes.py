@@ -24,6 +24,11 @@ def cost(pid: int) -> Cost:
     return Cost(times.user + times.system, peak_mb(pid))
 
 
+def held_mb(pid: int) -> int:
+    """The memory that a process holds just now."""
+    return int(psutil.Process(pid).memory_info().rss) >> 20
+
+
 def peak_mb(pid: int) -> int:
     """The most memory that a process has held at once; 0: it has ended.
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bench.processes import Cost, cost
+from bench.processes import Cost, cost, held_mb
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal, Retry
 from connectors.kafka import Admin, Producer
@@ -25,6 +25,7 @@ from streams.datafolder import DataFolder
 from streams.sections import Source
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
+from tests.servers import embedded_servers
 
 _LOOK_SECONDS = 0.2
 _JOINED_SECONDS = 0.02
@@ -229,6 +230,10 @@ class Stage:
         """What each process has used so far, by its name."""
         return {name: cost(pid) for name, pid in self._supervisor.pids.items()}
 
+    def memory(self) -> dict[str, int]:
+        """What each process holds just now, in MB, by its name."""
+        return {name: held_mb(pid) for name, pid in self._supervisor.pids.items()}
+
     async def rows(self, source: str) -> int:
         """How many rows its event tables hold, repeats that are not merged yet included."""
         tables = ", ".join(f"'{table.rows}'" for table in EVENT_TABLES.values())
@@ -271,14 +276,9 @@ def _last_lines(programs: Sequence[Program]) -> str:
 async def stage() -> AsyncIterator[Stage]:
     """Start the servers; they are gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        data = DataFolder(Path(folder) / "data")
-        data.prepare()
-        settings = Settings(
-            kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
-        )
         async with AsyncExitStack() as stack:
-            supervisor = await stack.enter_async_context(Supervisor())
-            await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
+            servers = await stack.enter_async_context(embedded_servers(Path(folder) / "data"))
+            settings, data, supervisor = servers
             clickhouse = ClickHouse(data.clickhouse_url(settings))
             await clickhouse.connect()
             stack.push_async_callback(clickhouse.close)

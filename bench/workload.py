@@ -14,14 +14,15 @@ _START = 1_790_000_000
 """Of the feed, in seconds since 1970: always the same, so that the feed is."""
 
 
-def feed(events: int, a_body: int = A_BODY) -> Iterator[bytes]:
+def feed(events: int, a_body: int = A_BODY, seed: int = 1) -> Iterator[bytes]:
     """The bodies of so many events, no two of them the same, of 50,000 users.
 
     Args:
         events: a multiple of a_body.
         a_body: events in each.
+        seed: another one makes other events.
     """
-    lines = Feed(seed=1, start=_START, repeat_share=0)
+    lines = Feed(seed=seed, start=_START, repeat_share=0)
     for body in islice(bodies(lines, least=a_body, most=a_body), events // a_body):
         yield body.content
 

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from connectors.clickhouse import ClickHouse
-from streams import embedded
 from streams.datafolder import DataFolder
 from streams.settings import Settings
-from streams.supervisor import Supervisor
+from tests.servers import embedded_servers
 
 _numbers = itertools.count(1)
 
@@ -25,11 +24,8 @@ async def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
 @pytest.fixture(scope="session")
 async def servers(data: DataFolder) -> AsyncIterator[Settings]:
     """Settings that name the run's servers."""
-    kafka_port, engine_port = embedded.free_port(), embedded.free_port()
-    settings = Settings(kafka={"embedded_port": kafka_port}, clickhouse={"embedded_port": engine_port})
-    async with Supervisor() as supervisor:
-        await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
-        yield settings
+    async with embedded_servers(data.path) as running:
+        yield running.settings
 
 
 @pytest.fixture

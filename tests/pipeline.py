@@ -159,6 +159,17 @@ class Pipeline:
         return int((await self.rows(table, "count() AS rows"))[0]["rows"])
 
 
+async def fill(servers: str, topic: str, *values: bytes, partition: int = 0) -> None:
+    """Put records without keys into a partition."""
+    producer = Producer(servers)
+    await producer.start()
+    outgoing = producer.outgoing()
+    for value in values:
+        outgoing.add(topic, partition, None, value)
+    await producer.publish_all(outgoing)
+    await producer.stop()
+
+
 @asynccontextmanager
 async def running(
     servers: Settings,

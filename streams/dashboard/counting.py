@@ -6,7 +6,6 @@ could be found; who deletes counts the hours again.
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -17,7 +16,7 @@ from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.rollups import DIMENSIONS, FIRST_EVENTS, count_firsts, count_hours, kinds
 from schemas.tables import EVENT_TABLES, HOURLY, STORED_AT
-from streams.dashboard.queries import NOTHING
+from streams.dashboard.queries import NOTHING, moment_text
 
 log = structlog.get_logger()
 
@@ -218,7 +217,4 @@ def _by_day(hours: Iterable[int]) -> list[Day]:
 
 
 def _stretch(start: int, end: int) -> dict[str, str]:
-    return {
-        name: f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S.000}"
-        for name, moment in (("start", start), ("end", end))
-    }
+    return {"start": moment_text(start), "end": moment_text(end)}

@@ -62,7 +62,6 @@ class Panel:
     empty: str = "Nothing in this time."
 
 
-_NEW_SECONDS = 60
 _EVENT_COLUMNS = (
     Shown("time", "Time (UTC)", "time"),
     Shown("event", "Event", "event"),

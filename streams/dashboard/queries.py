@@ -35,7 +35,12 @@ def parameters(start: int, end: int, covered: Covered) -> dict[str, str]:
     if first >= last:
         first = last = end
     moments = {"start": start, "counted_start": first, "counted_end": last, "end": end}
-    return {name: f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S.000}" for name, moment in moments.items()}
+    return {name: moment_text(moment) for name, moment in moments.items()}
+
+
+def moment_text(moment: int) -> str:
+    """A moment, in seconds since 1970, as a parameter of type DateTime64(3)."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S.000}"
 
 
 def is_counted(values: Mapping[str, object]) -> bool:
@@ -82,7 +87,7 @@ class Source:
 
         Hours that are counted come from `hourly`, the others from the events' tables.
         """
-        names = _texts(kinds)
+        names = texts(kinds)
         hour = "hour + toIntervalMinute(toUInt8(each.value[1]))" if dimension == "minute" else "hour"
         selects = [self._counted(dimension, names, f"event, {hour} AS time, each.value AS value, each.count AS count")]
         declared = DIMENSIONS[dimension]
@@ -101,7 +106,7 @@ class Source:
 
     def firsts(self, kinds: Sequence[str]) -> str:
         """A query for messages, each counted once a day at its first event of a kind: event, count."""
-        names = _texts(kinds)
+        names = texts(kinds)
         selects = [self._counted(FIRST, names, "event, each.count AS count")]
         rows = (
             f"timestamp >= toStartOfDay({_START}) AND timestamp < {_FIRST} AND {_START} < {_FIRST} "
@@ -135,5 +140,6 @@ def _events(kinds: Sequence[str]) -> list[EventType]:
     return list(dict.fromkeys(map(event_of, kinds)))
 
 
-def _texts(values: Sequence[str]) -> str:
+def texts(values: Sequence[str]) -> str:
+    """Texts of our own as a list in SQL."""
     return ", ".join(f"'{value}'" for value in values)

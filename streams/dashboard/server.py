@@ -73,7 +73,7 @@ class Dashboard:
         self._clickhouse = clickhouse
         self._counting = {source.name: Counting(source.name, clickhouse) for source in settings.sources}
         self._health = Health()
-        self._connected = False
+        self._not_yet = f"ClickHouse at {clickhouse.address} does not answer yet"
         self._answers: dict[tuple[str, int], asyncio.Task[list[tuple[Any, ...]]]] = {}
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -99,7 +99,7 @@ class Dashboard:
         await persistently("connecting to ClickHouse", self._clickhouse.connect)
         for name in self._counting:
             await persistently("looking at the schema", partial(require_schema, name, self._clickhouse))
-        self._connected = True
+        self._not_yet = ""
         for counting in self._counting.values():
             tasks.begin(counting.run())
         tasks.begin(watch_account(self._health, self._settings, self._clickhouse))
@@ -181,8 +181,8 @@ class Dashboard:
 
     async def _rows(self, sql: str, values: Mapping[str, object], columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """The rows of a query. Who asks the same within the same second gets the same."""
-        if not self._connected:
-            raise GridstreamError(f"ClickHouse at {self._clickhouse.address} does not answer yet")
+        if self._not_yet:
+            raise GridstreamError(self._not_yet)
         now = int(time.monotonic())
         key = (literal(sql, values), now)
         if key not in self._answers:
@@ -206,9 +206,7 @@ class Dashboard:
         except ValueError as error:
             return _json({"error": str(error)}, 400)
         await counting.wait(since, _WAIT_SECONDS)
-        trouble = counting.trouble
-        if not self._connected:
-            trouble = f"ClickHouse at {self._clickhouse.address} does not answer yet"
+        trouble = self._not_yet or counting.trouble
         return _json({"revision": counting.revision, "trouble": trouble, "counted": round(counting.progress, 3)})
 
     async def _pipeline(self, request: web.Request) -> web.Response:

@@ -1,17 +1,16 @@
 """What panels ask ClickHouse: one query each, over a source's counts or its tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from schemas.events import EVENTS
-from schemas.rollups import event_of, kinds
+from schemas.rollups import DIMENSIONS, event_of, kinds
 from schemas.tables import DELIVERIES, EVENT_TABLES, STORED_AT
-from streams.dashboard.queries import Source
+from streams.dashboard.queries import Source, texts
 
 LATEST = 50
 """Rows of a list of the latest events."""
 _ROWS = 100
 _GROUPS = 1_000
-_SLOWEST = 20
 _HISTORY = 1_000
 _NEW_SECONDS = 60
 _HOUR = 3_600
@@ -42,17 +41,17 @@ def funnel(source: Source) -> str:
         "SELECT step, sum(count) AS messages\nFROM (\n"
         f"SELECT event AS step, count FROM ({source.counts('all', ('processed', 'delivered'))})\n"
         f"UNION ALL\nSELECT event AS step, count FROM ({source.firsts(('open', 'machine_open', 'click'))})\n)\n"
-        f"GROUP BY step\nORDER BY indexOf([{_texts(_STEPS)}], step)"
+        f"GROUP BY step\nORDER BY indexOf([{texts(_STEPS)}], step)"
     )
 
 
 def rates(source: Source) -> str:
     """What became of mail, as a share."""
     plain = ("processed", "delivered", *_REFUSED, "dropped", "deferred", *_LEFT, "spamreport")
-    rows = ", ".join(f"({_texts(rate)})" for rate in _RATES)
+    rows = ", ".join(f"({texts(rate)})" for rate in _RATES)
     return (
         "WITH sums AS (\nSELECT groupArray(what) AS names, groupArray(total) AS totals\nFROM (\n"
-        f"SELECT if(event IN ({_texts(_LEFT)}), 'unsubscribed', event) AS what, sum(count) AS total\n"
+        f"SELECT if(event IN ({texts(_LEFT)}), 'unsubscribed', event) AS what, sum(count) AS total\n"
         f"FROM (\nSELECT event, count FROM ({source.counts('all', plain)})\n"
         f"UNION ALL\nSELECT event, count FROM ({source.firsts(('open', 'click'))})\n)\nGROUP BY what\n)\n)\n"
         "SELECT rate.1 AS title, totals[indexOf(names, rate.2)] AS events, totals[indexOf(names, rate.3)] AS of,\n"
@@ -99,7 +98,7 @@ def domains(source: Source) -> str:
         "SELECT domain, deferred, delivered, if(attempts = 0, 0, deferred / attempts) AS share, bounced, says FROM (\n"
         "SELECT value[1] AS domain, sumIf(count, event = 'deferred') AS deferred,\n"
         "    sumIf(count, event = 'delivered') AS delivered, deferred + delivered AS attempts,\n"
-        f"    sumIf(count, event IN ({_texts(_REFUSED)})) AS bounced\n"
+        f"    sumIf(count, event IN ({texts(_REFUSED)})) AS bounced\n"
         f"FROM ({source.counts('domain', ('deferred', 'delivered', *_REFUSED))})\n"
         f"GROUP BY domain\nORDER BY deferred DESC, delivered DESC, domain\nLIMIT {_ROWS}\n"
         ") AS domains\nLEFT JOIN (\n"
@@ -126,8 +125,8 @@ def by(dimension: str) -> Callable[[Source], str]:
         return (
             "SELECT value[1] AS name, sumIf(count, event = 'processed') AS processed,\n"
             "    sumIf(count, event = 'delivered') AS delivered, sumIf(count, event = 'open') AS opens,\n"
-            f"    sumIf(count, event = 'click') AS clicks, sumIf(count, event IN ({_texts(_REFUSED)})) AS bounces,\n"
-            f"    sumIf(count, event IN ({_texts(_LEFT)})) AS unsubscribes,\n"
+            f"    sumIf(count, event = 'click') AS clicks, sumIf(count, event IN ({texts(_REFUSED)})) AS bounces,\n"
+            f"    sumIf(count, event IN ({texts(_LEFT)})) AS unsubscribes,\n"
             "    sumIf(count, event = 'spamreport') AS spam\n"
             f"FROM ({source.counts(dimension, _MAIL)})\n"
             f"GROUP BY name\nORDER BY processed DESC, delivered DESC, name\nLIMIT {_GROUPS}"
@@ -150,7 +149,7 @@ def slowest(source: Source) -> str:
     """The deliveries that took longest."""
     return (
         "SELECT count AS wait, value[1] AS email, value[3] AS delivered, value[2] AS message\n"
-        f"FROM ({source.counts('wait', ('delivered',))})\nORDER BY wait DESC, value\nLIMIT {_SLOWEST}"
+        f"FROM ({source.counts('wait', ('delivered',))})\nORDER BY wait DESC, value\nLIMIT {DIMENSIONS['wait'].most}"
     )
 
 
@@ -197,7 +196,3 @@ def letters(source: Source) -> str:
         f"FROM {source.table('dead_letters')}\nWHERE state = 'waiting'\n"
         f"GROUP BY step, reason\nORDER BY letters DESC, step, reason\nLIMIT {_ROWS}"
     )
-
-
-def _texts(values: Sequence[str]) -> str:
-    return ", ".join(f"'{value}'" for value in values)

@@ -208,11 +208,7 @@ async def test_the_services_work_as_processes_with_the_images_settings(
     async with running(
         servers, data, source, tmp_path, environment=image_variables(), public_keys=[vector.key]
     ) as pipeline:
-        headers = {
-            "X-Twilio-Email-Event-Webhook-Signature": vector.signature,
-            "X-Twilio-Email-Event-Webhook-Timestamp": vector.timestamp,
-        }
-        assert await pipeline.post(vector.body, **headers) == 200
+        assert await pipeline.post(vector.body, **vector.headers) == 200
         account = await pipeline.settled()
 
         assert account.balanced

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from streams import embedded, supervisor
+from streams import supervisor
 from streams.datafolder import DataFolder
 from streams.settings import Settings
 from streams.supervisor import Supervisor
@@ -13,6 +13,7 @@ from tests.faults.catalogue import MEASURED, Measured
 from tests.faults.proxy import FaultProxy
 from tests.faults.rig import Rig
 from tests.pipeline import Pipeline, running
+from tests.servers import embedded_servers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,15 +38,11 @@ class Servers:
 
 @pytest.fixture(scope="session")
 async def mortals(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    data = DataFolder(tmp_path_factory.mktemp("mortals"))
-    data.prepare()
-    settings = Settings(
-        kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
-    )
-    async with Supervisor() as supervisor:
-        await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
-        async with FaultProxy(data.clickhouse_url(settings)) as proxy:
-            yield Servers(settings, data, supervisor, proxy)
+    async with (
+        embedded_servers(tmp_path_factory.mktemp("mortals")) as (settings, data, supervisor),
+        FaultProxy(data.clickhouse_url(settings)) as proxy,
+    ):
+        yield Servers(settings, data, supervisor, proxy)
 
 
 @pytest.fixture(scope="session")

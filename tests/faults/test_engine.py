@@ -13,11 +13,12 @@ import faust
 import pytest
 
 from connectors.errors import Fatal
-from connectors.kafka import Admin, Producer
+from connectors.kafka import Admin
 from streams import app as wiring
 from streams import worker
 from streams.batching import BatchPolicy, batches
 from streams.settings import Settings
+from tests.pipeline import fill
 
 Agent = Callable[[Any], Any]
 
@@ -40,13 +41,7 @@ class Engine:
     async def fill(self) -> None:
         async with Admin(self.servers) as admin:
             await admin.ensure_topics({self.topic: {}}, 1, 1)
-        producer = Producer(self.servers)
-        await producer.start()
-        outgoing = producer.outgoing()
-        for number in range(_RECORDS):
-            outgoing.add(self.topic, 0, None, str(number).encode())
-        await producer.publish_all(outgoing)
-        await producer.stop()
+        await fill(self.servers, self.topic, *(str(number).encode() for number in range(_RECORDS)))
 
     def app(self, agent: Agent, **options: Any) -> faust.App:
         raise NotImplementedError

@@ -18,6 +18,7 @@ from tests.faults.load import Sent
 from tests.faults.proxy import FaultProxy
 from tests.faults.rig import KAFKA, Rig
 from tests.pipeline import running
+from tests.servers import embedded_servers
 
 _MONTH = 2_629_800
 _DAY = 24 * 3600
@@ -101,27 +102,21 @@ def fill(folder: Path) -> Path:
     seen="posts are answered 503; Kafka ends and is started again until there is space; rows are late",
 )
 async def test_a_full_disk_is_waited_for(small_disk: Path, tmp_path: Path, record: Recorder) -> None:
-    data = DataFolder(small_disk / "data")
-    data.prepare()
-    settings = Settings(
-        kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
-    )
-    async with Supervisor() as servers:
-        await servers.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
-        async with (
-            FaultProxy(data.clickhouse_url(settings)) as proxy,
-            running(settings, data, "full", tmp_path) as pipeline,
-        ):
-            rig = Rig(pipeline, servers, proxy, record)
-            async with rig.load() as load:
-                await load.more(100)
-                running_broker = rig.pid(KAFKA)
-                filler = fill(small_disk)
-                await rig.says("ingress", "not accepted", 3)
-                await rig.gone(KAFKA, running_broker)
-                filler.unlink()
-                rig.recovering()
-                await load.more(100)
+    async with (
+        embedded_servers(small_disk / "data") as (settings, data, servers),
+        FaultProxy(data.clickhouse_url(settings)) as proxy,
+        running(settings, data, "full", tmp_path) as pipeline,
+    ):
+        rig = Rig(pipeline, servers, proxy, record)
+        async with rig.load() as load:
+            await load.more(100)
+            running_broker = rig.pid(KAFKA)
+            filler = fill(small_disk)
+            await rig.says("ingress", "not accepted", 3)
+            await rig.gone(KAFKA, running_broker)
+            filler.unlink()
+            rig.recovering()
+            await load.more(100)
 
 
 @fault("the disk of ClickHouse alone is full", seen="posts are answered 200; rows are late until there is space")

@@ -25,6 +25,13 @@ class Vector(NamedTuple):
     def body(self) -> bytes:
         return (_FOLDER / f"vector_{self.name}.json").read_bytes()
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-Twilio-Email-Event-Webhook-Signature": self.signature,
+            "X-Twilio-Email-Event-Webhook-Timestamp": self.timestamp,
+        }
+
 
 VECTORS = (
     Vector(

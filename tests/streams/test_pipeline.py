@@ -13,13 +13,12 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
 
-from connectors.kafka import Producer
 from schemas import topics
 from schemas.events import EVENTS
 from streams.accounting import SourceAccount
 from streams.datafolder import DataFolder
 from streams.settings import Settings
-from tests.pipeline import Pipeline, running
+from tests.pipeline import Pipeline, fill, running
 from tests.samples import VECTORS, sample
 
 NAMES = {event.name: event for event in EVENTS}
@@ -54,11 +53,7 @@ async def test_the_signed_vectors_posted_five_times_are_fourteen_rows(
     async with running(servers, data, source, tmp_path, public_keys=keys) as pipeline:
         for _ in range(5):
             for vector in VECTORS:
-                headers = {
-                    "X-Twilio-Email-Event-Webhook-Signature": vector.signature,
-                    "X-Twilio-Email-Event-Webhook-Timestamp": vector.timestamp,
-                }
-                assert await pipeline.post(vector.body, **headers) == 200
+                assert await pipeline.post(vector.body, **vector.headers) == 200
         account = await pipeline.settled()
 
         assert account.balanced
@@ -99,14 +94,7 @@ async def test_a_row_that_clickhouse_refuses_is_a_dead_letter_and_takes_no_neigh
     poison = [b'{"event_id":"x","timestamp":"not a time"}', b"nothing", b'{"event_id":"y","nosuch":1}']
     good = [orjson.dumps({"event_id": f"g{n}", "timestamp": "2026-11-21 12:00:00.000"}) for n in range(20)]
     lines = [*good[:7], poison[0], *good[7:9], poison[1], poison[2], *good[9:]]
-    producer = Producer(pipeline.servers)
-    await producer.start()
-    topic = topics.events(pipeline.source, NAMES["click"])
-    outgoing = producer.outgoing()
-    for line in lines:
-        outgoing.add(topic, 0, None, line)
-    await producer.publish_all(outgoing)
-    await producer.stop()
+    await fill(pipeline.servers, topics.events(pipeline.source, NAMES["click"]), *lines)
     account = await pipeline.settled()
 
     assert account.rows == 20

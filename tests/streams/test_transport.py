@@ -9,11 +9,12 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka import Admin, Producer
+from connectors.kafka import Admin
 from streams import app as wiring
 from streams import transport
 from streams.settings import Settings
 from streams.transport import Chunk, Ledger, drain
+from tests.pipeline import fill
 
 ONE = TP("topic", 1)
 TWO = TP("topic", 2)
@@ -157,13 +158,7 @@ class Broker:
             await admin.ensure_topics({self.topic: {}}, partitions, 1)
 
     async def fill(self, *values: bytes, partition: int = 0) -> None:
-        producer = Producer(self.servers)
-        await producer.start()
-        outgoing = producer.outgoing()
-        for value in values:
-            outgoing.add(self.topic, partition, None, value)
-        await producer.publish_all(outgoing)
-        await producer.stop()
+        await fill(self.servers, self.topic, *values, partition=partition)
 
     async def committed(self) -> dict[int, int]:
         async with Admin(self.servers) as admin:

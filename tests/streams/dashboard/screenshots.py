@@ -5,14 +5,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from streams import embedded
-from streams.datafolder import DataFolder
-from streams.settings import Settings
 from streams.simulator.feed import Feed
 from streams.simulator.simulate import simulate
-from streams.supervisor import Supervisor
 from tests.generated import ROOT
 from tests.pipeline import running
+from tests.servers import embedded_servers
 from tests.streams.dashboard.browser import DESKTOP, PHONE, Browser
 from tests.streams.dashboard.serving import serving
 
@@ -54,23 +51,17 @@ async def main() -> None:
     """Fill a pipeline, and take pictures of its page."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = DataFolder(folder / "data")
-        data.prepare()
-        settings = Settings(
-            kafka={"embedded_port": embedded.free_port()}, clickhouse={"embedded_port": embedded.free_port()}
-        )
-        async with Supervisor() as supervisor:
-            await supervisor.start(await embedded.kafka(settings, data), embedded.engine(settings, data))
-            async with (
-                running(settings, data, _SOURCE, folder) as pipeline,
-                serving(settings, data.clickhouse_url(settings), _SOURCE) as page,
-            ):
-                start = time.time() - _SECONDS
-                feed = Feed(seed=11, start=start, rate=_EVENTS / _SECONDS, compress=1, users=5_000)
-                await simulate(pipeline.url, feed, count=_EVENTS)
-                await pipeline.settled()
-                await page.counted()
-                await asyncio.to_thread(take, page.url)
+        async with (
+            embedded_servers(folder / "data") as (settings, data, _),
+            running(settings, data, _SOURCE, folder) as pipeline,
+            serving(settings, data.clickhouse_url(settings), _SOURCE) as page,
+        ):
+            start = time.time() - _SECONDS
+            feed = Feed(seed=11, start=start, rate=_EVENTS / _SECONDS, compress=1, users=5_000)
+            await simulate(pipeline.url, feed, count=_EVENTS)
+            await pipeline.settled()
+            await page.counted()
+            await asyncio.to_thread(take, page.url)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,15 +41,6 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(autouse=True)
 def _window(browser: Browser) -> None:
     browser.look()
-
-
-@pytest.fixture
-async def page(servers: Settings, data: DataFolder, clickhouse: ClickHouse, source: str) -> AsyncIterator[Page]:
-    """Over an empty database."""
-    await apply([source], clickhouse)
-    async with serving(servers, data.clickhouse_url(servers), source) as page:
-        await page.counted()
-        yield page
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,14 +18,6 @@ from tests.pipeline import running
 from tests.streams.dashboard.serving import Page, feed, insert, lines, serving
 
 _PATIENCE_SECONDS = 30
-
-
-@pytest.fixture
-async def page(servers: Settings, data: DataFolder, clickhouse: ClickHouse, source: str) -> AsyncIterator[Page]:
-    await apply([source], clickhouse)
-    async with serving(servers, data.clickhouse_url(servers), source) as page:
-        await page.counted()
-        yield page
 
 
 async def test_every_panel_answers_as_it_is_declared(page: Page, clickhouse: ClickHouse, source: str) -> None:
