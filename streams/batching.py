@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from streams.transport import Chunk
 
+_TOGETHER = 0.25
+"""Of the time between batches: how long what is late may wait for what comes with it."""
+
 
 @dataclass
 class BatchPolicy:
@@ -13,7 +16,8 @@ class BatchPolicy:
 
     Attributes:
         rows: at so many records,
-        seconds: or so long after the first of them came.
+        seconds: or so long after the batch before it. Where that is over, soon after the first of them, so that what
+            comes together stays together.
     """
 
     rows: int
@@ -25,6 +29,7 @@ async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGen
     clock = asyncio.get_running_loop().time
     iterator = aiter(chunks)
     coming: asyncio.Future[Chunk | None] | None = None
+    due = clock()
     try:
         while True:
             batch: list[Chunk] = []
@@ -40,12 +45,13 @@ async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGen
                 if chunk is None:
                     break
                 if not batch:
-                    deadline = clock() + policy.seconds
+                    deadline = max(due, clock() + policy.seconds * _TOGETHER)
                 batch.append(chunk)
                 rows += len(chunk.records)
                 patience = max(0.0, deadline - clock())
             if not batch:
                 return
+            due = clock() + policy.seconds
             yield batch
     finally:
         if coming:

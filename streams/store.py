@@ -30,14 +30,13 @@ log = structlog.get_logger()
 _ROWS = 50_000
 _SHORTEST_SECONDS = 0.3
 _LONGEST_SECONDS = 2.0
-_SHARE = 0.5
 _AT_ONCE = 2
 """As many as keep a small machine busy, and take what one worker can read; more would only slow each other down."""
 _PIECE_ROWS = 400
 
 
 class InsertPolicy(BatchPolicy):
-    """When inserts are due, for all tables of a worker: so seldom that they take about half of the time.
+    """When inserts are due, for all tables of a worker: so seldom that they take half of the time of their places.
 
     Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000. When the machine is busy
     they take longer, so that they become fewer, larger, and cheaper by row; when it is not, rows are fresh.
@@ -60,7 +59,7 @@ class InsertPolicy(BatchPolicy):
         """The last insert into a table took so long."""
         metrics.INSERT_SECONDS.observe(seconds)
         self._took[table] = seconds
-        self.seconds = min(max(sum(self._took.values()) / _SHARE, _SHORTEST_SECONDS), _LONGEST_SECONDS)
+        self.seconds = min(max(sum(self._took.values()), _SHORTEST_SECONDS), _LONGEST_SECONDS)
 
 
 class Store:

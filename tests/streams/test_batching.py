@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
+
 from streams.batching import BatchPolicy, batches
 from streams.transport import Chunk
 
@@ -37,6 +39,45 @@ async def test_a_batch_ends_when_its_first_chunk_has_waited_long_enough() -> Non
     stream = batches(two_and_then_silence(), BatchPolicy(rows=100, seconds=0.01))
 
     assert sum([len(batch) for batch in [await anext(stream)]]) >= 1
+    await stream.aclose()
+
+
+async def test_batches_come_in_a_beat_and_late_ones_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    silence = asyncio.Event()
+
+    async def each_by_itself() -> AsyncIterator[Chunk]:
+        for size in (1, 2, 3):
+            yield chunk(size)
+            await silence.wait()
+            silence.clear()
+
+    async def at(moment: float) -> bool:
+        """Whether the next batch is there by then."""
+        nonlocal now
+        now = moment
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return coming.done()
+
+    stream = batches(each_by_itself(), BatchPolicy(rows=100, seconds=100))
+    coming = asyncio.ensure_future(anext(stream))
+    assert not await at(1_000)
+    assert not await at(1_024)
+    assert await at(1_025)
+
+    silence.set()
+    coming = asyncio.ensure_future(anext(stream))
+    assert not await at(1_090)
+    assert not await at(1_124)
+    assert await at(1_125)
+
+    silence.set()
+    coming = asyncio.ensure_future(anext(stream))
+    assert not await at(2_000)
+    assert not await at(2_024)
+    assert await at(2_025)
     await stream.aclose()
 
 
