@@ -41,6 +41,11 @@ MAILS = "gridstream.mails"
 """Calls whose event a rule turns into a mail, as `Call.record` writes them, keyed by user."""
 
 
+def owner(topic: str) -> str:
+    """Whose records a topic has: a source's name, or `gridstream` where they are of all sources."""
+    return topic.partition(".")[0]
+
+
 def raw(source: str) -> str:
     """Bodies of POSTs, byte for byte: what a replay reads."""
     return f"{source}.raw"

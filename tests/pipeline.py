@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -49,10 +50,12 @@ class Pipeline:
         clickhouse: ClickHouse,
         launcher: Sequence[str],
         settings: Settings,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.source = source
         self.settings = settings
-        self.base = f"http://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
+        self.base = f"{'https' if trust else 'http'}://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
+        self._trust = trust
         self.url = f"{self.base}/sendgrid/{source}"
         self.supervisor = supervisor
         self.clickhouse = clickhouse
@@ -79,7 +82,7 @@ class Pipeline:
         """Its ingress."""
 
         async def is_ready() -> bool:
-            return await embedded.answers(f"{self.base}/ready")
+            return await embedded.answers(f"{self.base}/ready", self._trust)
 
         return self.process("ingress", ["ingress"], is_ready)
 
@@ -108,7 +111,7 @@ class Pipeline:
 
     async def publish(self, topic: str, *records: Record) -> None:
         """Put records into a topic."""
-        producer = Producer(self.servers)
+        producer = Producer(self.settings.kafka.cluster)
         await producer.start()
         for record in records:
             await producer.publish(topic, record)
@@ -127,18 +130,19 @@ class Pipeline:
         finally:
             await consumer.stop()
 
-    async def post(self, body: bytes, **headers: str) -> int:
-        """POST a body to the webhook; returns the answer's status."""
+    async def post(self, body: bytes, *, to: str = "", **headers: str) -> int:
+        """POST a body to the webhook, or to that of another source; returns the answer's status."""
+        url = f"{self.base}/sendgrid/{to}" if to else self.url
         content = io.BytesIO(body)  # aiohttp warns of large ones as bytes
         async with (
             aiohttp.ClientSession() as session,
-            session.post(self.url, data=content, headers=headers) as response,
+            session.post(url, data=content, headers=headers, ssl=self._trust or True) as response,
         ):
             return response.status
 
     async def status(self) -> Status:
         """What `gridstream status` says."""
-        async with Admin(self.servers) as admin:
+        async with Admin(self.settings.kafka.cluster) as admin:
             return await collect(self.settings, admin, self.clickhouse)
 
     async def settled(self) -> SourceAccount:
@@ -148,9 +152,9 @@ class Pipeline:
                 await asyncio.sleep(0.1)
         return account
 
-    async def rows(self, table: str, columns: str = "*") -> list[dict[str, Any]]:
-        """What a reader of a table sees."""
-        sql = f"SELECT {columns} FROM {identifier(self.source)}.{identifier(table)}"
+    async def rows(self, table: str, columns: str = "*", *, of: str = "") -> list[dict[str, Any]]:
+        """What a reader of a table sees, of its source or of another."""
+        sql = f"SELECT {columns} FROM {identifier(of or self.source)}.{identifier(table)}"
         result = await self.clickhouse.query(sql)
         return list(result.named_results())
 
@@ -169,6 +173,8 @@ async def running(
     clickhouse_url: str = "",
     environment: Mapping[str, str] = NO_ENVIRONMENT,
     launcher: Sequence[str] = GRIDSTREAM,
+    others: Sequence[Mapping[str, object]] = (),
+    trust: ssl.SSLContext | None = None,
     **of_source: object,
 ) -> AsyncIterator[Pipeline]:
     """Start a pipeline and stop it again.
@@ -176,14 +182,17 @@ async def running(
     Args:
         servers: that it runs on.
         data: their folder.
-        source: its only source.
+        source: its first source.
         folder: for its logs and plans.
         clickhouse_url: where its processes find ClickHouse, if not where it is.
         environment: further variables of its processes.
         launcher: the command of which `ingress` and `worker` are the arguments.
-        of_source: further settings of the source.
+        others: settings of its other sources.
+        trust: what the ingress's certificate is checked with, where it shows one.
+        of_source: further settings of the first.
     """
-    sources: list[Mapping[str, object]] = [{"name": source, **of_source}]
+    sources: list[Mapping[str, object]] = [{"name": source, **of_source}, *others]
+    names = [str(each["name"]) for each in sources]
     variables = {
         "GRIDSTREAM_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.servers,
         "GRIDSTREAM_CLICKHOUSE__URL": clickhouse_url or data.clickhouse_url(servers),
@@ -195,10 +204,10 @@ async def running(
     clickhouse = ClickHouse(data.clickhouse_url(servers))
     await clickhouse.connect()
     try:
-        await apply([source], clickhouse)
+        await apply(names, clickhouse)
         async with Supervisor() as supervisor:
-            used = servers.model_copy(update={"sources": (Source(name=source),)})
-            pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used)
+            used = servers.model_copy(update={"sources": tuple(Source(name=name) for name in names)})
+            pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used, trust)
             await supervisor.start(pipeline.ingress(), pipeline.worker("normalize"), pipeline.worker("store"))
             yield pipeline
     finally:

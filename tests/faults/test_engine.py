@@ -13,7 +13,7 @@ import faust
 import pytest
 
 from connectors.errors import Fatal
-from connectors.kafka import Admin, Producer
+from connectors.kafka import Admin, Cluster, Producer
 from streams import app as wiring
 from streams import worker
 from streams.batching import BatchPolicy, batches
@@ -38,9 +38,9 @@ class Engine:
         self.at_work = asyncio.Event()
 
     async def fill(self) -> None:
-        async with Admin(self.servers) as admin:
+        async with Admin(Cluster(self.servers)) as admin:
             await admin.ensure_topics({self.topic: {}}, 1, 1)
-        producer = Producer(self.servers)
+        producer = Producer(Cluster(self.servers))
         await producer.start()
         outgoing = producer.outgoing()
         for number in range(_RECORDS):
@@ -75,7 +75,7 @@ class Engine:
 
     async def committed(self) -> int:
         """How many records count as done."""
-        async with Admin(self.servers) as admin:
+        async with Admin(Cluster(self.servers)) as admin:
             return sum((await admin.committed(f"{self.topic}-group")).values())
 
     async def commits(self, records: int) -> bool:
@@ -113,7 +113,7 @@ class Ours(Engine):
     """gridstream's app and transport."""
 
     def app(self, agent: Agent, **_: Any) -> faust.App:
-        app = wiring.faust_app(f"{self.topic}-group", self.servers)
+        app = wiring.faust_app(f"{self.topic}-group", Cluster(self.servers))
         app.conf.broker_commit_interval = _COMMIT_SECONDS
         wiring.attach(app, self.topic, agent)
         return app

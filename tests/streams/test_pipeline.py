@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.partitioner import DefaultPartitioner
 
-from connectors.kafka import Producer
+from connectors.kafka import Cluster, Producer
 from schemas import topics
 from schemas.events import EVENTS
 from streams.accounting import SourceAccount
@@ -99,7 +99,7 @@ async def test_a_row_that_clickhouse_refuses_is_a_dead_letter_and_takes_no_neigh
     poison = [b'{"event_id":"x","timestamp":"not a time"}', b"nothing", b'{"event_id":"y","nosuch":1}']
     good = [orjson.dumps({"event_id": f"g{n}", "timestamp": "2026-11-21 12:00:00.000"}) for n in range(20)]
     lines = [*good[:7], poison[0], *good[7:9], poison[1], poison[2], *good[9:]]
-    producer = Producer(pipeline.servers)
+    producer = Producer(Cluster(pipeline.servers))
     await producer.start()
     topic = topics.events(pipeline.source, NAMES["click"])
     outgoing = producer.outgoing()

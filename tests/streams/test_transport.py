@@ -9,7 +9,7 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka import Admin, Producer
+from connectors.kafka import Admin, Cluster, Producer
 from streams import app as wiring
 from streams import transport
 from streams.settings import Settings
@@ -153,11 +153,11 @@ class Broker:
         self.group = f"{topic}-group"
 
     async def create(self, partitions: int) -> None:
-        async with Admin(self.servers) as admin:
+        async with Admin(Cluster(self.servers)) as admin:
             await admin.ensure_topics({self.topic: {}}, partitions, 1)
 
     async def fill(self, *values: bytes, partition: int = 0) -> None:
-        producer = Producer(self.servers)
+        producer = Producer(Cluster(self.servers))
         await producer.start()
         outgoing = producer.outgoing()
         for value in values:
@@ -166,13 +166,13 @@ class Broker:
         await producer.stop()
 
     async def committed(self) -> dict[int, int]:
-        async with Admin(self.servers) as admin:
+        async with Admin(Cluster(self.servers)) as admin:
             return {partition: offset for (_, partition), offset in (await admin.committed(self.group)).items()}
 
     @asynccontextmanager
     async def reading(self, body: Body, held_bytes: int = wiring.HELD_BYTES) -> AsyncIterator[Reader]:
         reader = Reader(body)
-        app = wiring.faust_app(self.group, self.servers, held_bytes=held_bytes)
+        app = wiring.faust_app(self.group, Cluster(self.servers), held_bytes=held_bytes)
         wiring.attach(app, self.topic, reader.agent)
         await app.start()
         begun = app.rebalancing_count
