@@ -41,8 +41,12 @@ MAILS = "gridstream.mails"
 """Calls whose event a rule turns into a mail, as `Call.record` writes them, keyed by user."""
 
 
+SHARED = "gridstream"
+"""The owner of topics that belong to no source."""
+
+
 def owner(topic: str) -> str:
-    """Whose records a topic has: a source's name, or `gridstream` where they are of all sources."""
+    """Whose records a topic has: a source's name, or SHARED."""
     return topic.partition(".")[0]
 
 

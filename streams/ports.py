@@ -80,6 +80,7 @@ class Kept:
         key = host, port, number
         if key not in self._open or any(each.fileno() < 0 for each in self._open[key]):
             if not number:
+                close(_taken_over(host, port))  # of one that did not share it
                 close(new(host, port))  # to share a port is to be asked for: it may be another's
             self._open[key] = new(host, port, is_shared=True)
         return self._open[key]

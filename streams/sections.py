@@ -30,9 +30,9 @@ from schemas.amplitude import Casing, CustomArgs
 from schemas.events import EVENTS, EventType
 from schemas.mail import MailRules, Rule, check_field, check_recipients
 from schemas.mail_fields import FIELDS
-from schemas.topics import RAW_MAX_BYTES
+from schemas.topics import RAW_MAX_BYTES, SHARED
 
-_RESERVED = frozenset({"default", "gridstream", "information_schema", "system"})
+_RESERVED = frozenset({"default", SHARED, "information_schema", "system"})
 """No names for sources: ClickHouse's own databases, and the first part of the topics that belong to no source."""
 _HEADERS_BYTES = 2**16
 

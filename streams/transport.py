@@ -30,7 +30,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import Message
 
-from schemas.topics import owner
+from schemas.topics import SHARED, owner
 from streams import failpoints
 from streams.fairness import has_enough
 
@@ -129,12 +129,12 @@ class Ledger:
     def sated(self, owners: Collection[str]) -> set[str]:
         """Those of some owners of topics for whom fetching must wait for acknowledgements.
 
-        Where there are several, none may take the room of the others.
+        Where there are several sources, none may take the room of the others.
         """
         held = self.held()
         if held >= self.limit:
             return set(owners)
-        if len(owners) <= 1:
+        if len(set(owners) - {SHARED}) <= 1:
             return set()
         shares: Counter[str] = Counter()
         for chunk in self.unacknowledged():
