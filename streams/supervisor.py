@@ -45,19 +45,19 @@ class Program:
         name: for people, and for its log file.
         command: with all arguments.
         is_ready: asked until it says yes; without it, a child that runs is ready.
-        tells_ready: it says by itself when it is (process.tell_ready).
         environment: added to the parent's.
-        sockets: that it gets from the parent, under the same numbers.
         log: where its output goes; None leaves it to the parent's.
+        sockets: that it gets from the parent, under the same numbers.
+        tells_ready: it says by itself when it is (process.tell_ready).
     """
 
     name: str
     command: Sequence[str]
     is_ready: Callable[[], Awaitable[bool]] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    log: Path | None = None
     sockets: Sequence[socket.socket] = ()
     tells_ready: bool = False
-    log: Path | None = None
 
 
 class Supervisor:

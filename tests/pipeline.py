@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import os
-import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin, Producer, Record
+from connectors.tls import trusting_only
 from schemas.ddl import identifier
 from streams import embedded
 from streams.accounting import SourceAccount, Status, collect
@@ -50,12 +50,11 @@ class Pipeline:
         clickhouse: ClickHouse,
         launcher: Sequence[str],
         settings: Settings,
-        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.source = source
         self.settings = settings
-        self.base = f"{'https' if trust else 'http'}://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
-        self._trust = trust
+        self._trust = trusting_only(environment.get("GRIDSTREAM_INGRESS__CERTIFICATE", ""))
+        self.base = f"{'https' if self._trust else 'http'}://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
         self.url = f"{self.base}/sendgrid/{source}"
         self.supervisor = supervisor
         self.clickhouse = clickhouse
@@ -173,8 +172,6 @@ async def running(
     clickhouse_url: str = "",
     environment: Mapping[str, str] = NO_ENVIRONMENT,
     launcher: Sequence[str] = GRIDSTREAM,
-    others: Sequence[Mapping[str, object]] = (),
-    trust: ssl.SSLContext | None = None,
     **of_source: object,
 ) -> AsyncIterator[Pipeline]:
     """Start a pipeline and stop it again.
@@ -182,32 +179,29 @@ async def running(
     Args:
         servers: that it runs on.
         data: their folder.
-        source: its first source.
+        source: its only source, unless the environment names more.
         folder: for its logs and plans.
         clickhouse_url: where its processes find ClickHouse, if not where it is.
         environment: further variables of its processes.
         launcher: the command of which `ingress` and `worker` are the arguments.
-        others: settings of its other sources.
-        trust: what the ingress's certificate is checked with, where it shows one.
-        of_source: further settings of the first.
+        of_source: further settings of the source.
     """
-    sources: list[Mapping[str, object]] = [{"name": source, **of_source}, *others]
-    names = [str(each["name"]) for each in sources]
     variables = {
         "GRIDSTREAM_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.servers,
         "GRIDSTREAM_CLICKHOUSE__URL": clickhouse_url or data.clickhouse_url(servers),
         "GRIDSTREAM_INGRESS__PORT": str(embedded.free_port()),
         "GRIDSTREAM_WORKER__METRICS_PORT": "0",
-        "GRIDSTREAM_SOURCES": json.dumps(sources),
+        "GRIDSTREAM_SOURCES": json.dumps([{"name": source, **of_source}]),
         **environment,
     }
+    names = [each["name"] for each in json.loads(variables["GRIDSTREAM_SOURCES"])]
     clickhouse = ClickHouse(data.clickhouse_url(servers))
     await clickhouse.connect()
     try:
         await apply(names, clickhouse)
         async with Supervisor() as supervisor:
             used = servers.model_copy(update={"sources": tuple(Source(name=name) for name in names)})
-            pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used, trust)
+            pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used)
             await supervisor.start(pipeline.ingress(), pipeline.worker("normalize"), pipeline.worker("store"))
             yield pipeline
     finally:

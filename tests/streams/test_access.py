@@ -104,7 +104,7 @@ class TestKafka:
             "password": locked.password,
             "ca_file": locked.ca_file,
         }
-        there = Settings(kafka=kafka, clickhouse={"url": data.clickhouse_url(servers)})  # type: ignore[arg-type]
+        there = Settings(kafka=kafka, clickhouse={"url": data.clickhouse_url(servers)})
         async with running(there, data, source, tmp_path, environment=variables(locked, tmp_path)) as pipeline:
             assert await pipeline.post(b'[{"event": "open"}]') == 200
             account = await pipeline.settled()
@@ -221,7 +221,7 @@ class TestOurServers:
             "GRIDSTREAM_DASHBOARD__PORT": str(page_port),
         }
         trust = trusting(str(certified.authority), "test")
-        async with running(servers, data, source, tmp_path, environment=environment, trust=trust) as pipeline:
+        async with running(servers, data, source, tmp_path, environment=environment) as pipeline:
             page = pipeline.process(
                 "dashboard", ["dashboard"], partial(embedded.answers, f"https://127.0.0.1:{page_port}/health", trust)
             )

@@ -1,8 +1,8 @@
 """Many accounts in one gridstream: each with its own keys, region, topics and tables, and its fair share."""
 
 import asyncio
+import json
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -35,7 +35,7 @@ async def test_ten_accounts_of_two_regions_never_mix(
         regions = {name: eu if number % 2 else us for number, name in enumerate(names)}
         us.add_list("us")
         eu.add_list("eu")
-        first, *others = [
+        sources = [
             {
                 "name": name,
                 "public_keys": [signers[name].public_key],
@@ -44,9 +44,8 @@ async def test_ten_accounts_of_two_regions_never_mix(
             }
             for name in names
         ]
-        async with running(
-            servers, data, environment=_ENVIRONMENT, folder=tmp_path, others=others, source=first.pop("name"), **first
-        ) as pipeline:
+        environment = {**_ENVIRONMENT, "GRIDSTREAM_SOURCES": json.dumps(sources)}
+        async with running(servers, data, names[0], tmp_path, environment=environment) as pipeline:
             for name, neighbour in zip(names, [*names[1:], names[0]], strict=True):
                 body = opened(name)
                 signed = signers[name].headers("1790000000", body)
@@ -73,7 +72,7 @@ async def test_a_flood_holds_up_no_other_source(
     calm = [f"{source}_calm_{number}" for number in range(3)]
     flood = f"{source}_flood"
     settings = servers.model_copy(
-        update={"sources": Settings(sources=[{"name": name} for name in (flood, *calm)]).sources}  # type: ignore[list-item]
+        update={"sources": Settings(sources=[{"name": name} for name in (flood, *calm)]).sources}
     )
     await ensure_topics(settings)
     bodies = [opened(f"{flood}{number}", 1000) for number in range(400)]
@@ -84,9 +83,11 @@ async def test_a_flood_holds_up_no_other_source(
             *(producer.publish(topics.raw(flood), Record(None, body)) for body in bodies[first : first + 20])
         )
     await producer.stop()
-    environment = {"GRIDSTREAM_WORKER__HELD_BYTES": str(16 << 20)}
-    others: list[dict[str, Any]] = [{"name": name} for name in calm]
-    async with running(servers, data, flood, tmp_path, environment=environment, others=others) as pipeline:
+    environment = {
+        "GRIDSTREAM_WORKER__HELD_BYTES": str(16 << 20),
+        "GRIDSTREAM_SOURCES": json.dumps([{"name": name} for name in (flood, *calm)]),
+    }
+    async with running(servers, data, flood, tmp_path, environment=environment) as pipeline:
         for name in calm:
             assert await pipeline.post(opened(name), to=name) == 200
         async with asyncio.timeout(_PATIENCE_SECONDS):

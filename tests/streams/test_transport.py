@@ -83,11 +83,11 @@ class TestLedger:
         ledger = Ledger(limit=100)
         first, second = chunk(0, 0, size=60), chunk(1, 1, size=40)
         ledger.take(ONE, first)
-        assert not ledger.is_full()
+        assert not ledger.sated(["t"])
         ledger.take(ONE, second)
-        assert ledger.is_full()
+        assert ledger.sated(["t"])
         second.acknowledge()
-        assert not ledger.is_full()
+        assert not ledger.sated(["t"])
 
     @given(st.permutations(range(8)), st.integers(0, 8))
     def test_in_whatever_order_chunks_are_acknowledged_only_a_whole_beginning_is_committed(
