@@ -71,12 +71,12 @@ class ClickHouse:
     Args:
         url: http(s)://user:password@host:port.
         timeout: seconds that an answer may take.
-        ca_file: certificates of the authorities that may have signed the server's; empty: those of the system.
+        ca_certificate: certificates of the authorities that may have signed the server's; empty: those of the system.
     """
 
-    def __init__(self, url: str, timeout: float = ANSWER_SECONDS, ca_file: str = "") -> None:
+    def __init__(self, url: str, timeout: float = ANSWER_SECONDS, ca_certificate: str = "") -> None:
         self._timeout = timeout
-        self._ca_file = ca_file
+        self._ca_certificate = ca_certificate
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._target: dict[str, Any] = {
@@ -100,8 +100,8 @@ class ClickHouse:
             Retry: it does not answer.
             Fatal: it refuses the user or the password, or the file of the authorities cannot be used.
         """
-        if self._ca_file:
-            trusting(self._ca_file, "clickhouse")  # the driver would say no more than that a file is missing
+        if self._ca_certificate:
+            trusting(self._ca_certificate, "clickhouse")  # the driver would say no more than that a file is missing
         with self._translated():
             self._client = await clickhouse_connect.get_async_client(
                 **self._target,
@@ -109,7 +109,7 @@ class ClickHouse:
                 connect_timeout=_CONNECT_SECONDS,
                 send_receive_timeout=self._timeout,
                 query_retries=0,
-                ca_cert=self._ca_file or None,
+                ca_cert=self._ca_certificate or None,
             )
 
     async def close(self) -> None:

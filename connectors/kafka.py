@@ -67,7 +67,7 @@ class Cluster:
         mechanism: how clients with SASL say who they are,
         username: and who that is,
         password: with what proof.
-        ca_file: certificates of the authorities that may have signed the servers'; empty: those of the system.
+        ca_certificate: certificates of the authorities that may have signed the servers'; empty: those of the system.
     """
 
     servers: str
@@ -75,7 +75,7 @@ class Cluster:
     mechanism: Mechanism = "PLAIN"
     username: str = ""
     password: str = field(default="", repr=False)
-    ca_file: str = ""
+    ca_certificate: str = ""
 
     @cached_property
     def tls(self) -> ssl.SSLContext | None:
@@ -84,7 +84,7 @@ class Cluster:
         Raises:
             Fatal: the file of the authorities cannot be used.
         """
-        return trusting(self.ca_file, "kafka") if "SSL" in self.protocol else None
+        return trusting(self.ca_certificate, "kafka") if "SSL" in self.protocol else None
 
     @cached_property
     def arguments(self) -> Mapping[str, Any]:

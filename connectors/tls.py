@@ -30,22 +30,22 @@ def serving(certificate: str, private_key: str, section: str) -> ssl.SSLContext 
     return context
 
 
-def trusting(ca_file: str, section: str) -> ssl.SSLContext:
+def trusting(ca_certificate: str, section: str) -> ssl.SSLContext:
     """What a client checks servers with.
 
     Args:
-        ca_file: PEM file of the authorities that it trusts; empty: those of the system.
+        ca_certificate: PEM file of the authorities that it trusts; empty: those of the system.
         section: of the settings that name it.
 
     Raises:
         Fatal: it cannot be used.
     """
     try:
-        return ssl.create_default_context(cafile=ca_file or None)
+        return ssl.create_default_context(cafile=ca_certificate or None)
     except OSError as error:
         reason = error.strerror or error
         raise Fatal(
-            f"{section}.ca_file: {ca_file} cannot be used: {reason}; expected a PEM file of certificates"
+            f"{section}.ca_certificate: {ca_certificate} cannot be used: {reason}; expected a PEM file of certificates"
         ) from error
 
 

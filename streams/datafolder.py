@@ -147,7 +147,7 @@ class DataFolder:
         Raises:
             Fatal: as clickhouse_url.
         """
-        return ClickHouse(self.clickhouse_url(settings), timeout, settings.clickhouse.ca_file)
+        return ClickHouse(self.clickhouse_url(settings), timeout, settings.clickhouse.ca_certificate)
 
     def clickhouse_url(self, settings: Settings) -> str:
         """The URL of ClickHouse, with the right to write: the configured one's, else the embedded engine's.

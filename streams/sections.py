@@ -129,7 +129,7 @@ class Kafka(_Section):
     sasl_mechanism: Mechanism = Field("PLAIN", description="how one logs in, with SASL_SSL or SASL_PLAINTEXT")
     username: str = Field("", description="who logs in")
     password: SecretStr = Field(SecretStr(""), description="of the user")
-    ca_file: str = Field(
+    ca_certificate: str = Field(
         "", description="PEM file of the authorities that signed the servers' certificates; empty: the system's"
     )
 
@@ -147,7 +147,7 @@ class Kafka(_Section):
             self.sasl_mechanism,
             self.username,
             self.password.get_secret_value(),
-            self.ca_file,
+            self.ca_certificate,
         )
 
     @model_validator(mode="after")
@@ -193,7 +193,7 @@ class ClickHouse(_Section):
     url: SecretStr = Field(
         SecretStr(""), description="http(s)://user:password@host:8123; empty: the embedded ClickHouse engine"
     )
-    ca_file: str = Field(
+    ca_certificate: str = Field(
         "", description="PEM file of the authorities that signed the server's certificate; empty: the system's"
     )
     embedded_port: Port = Field(8123, description="port of the embedded engine's HTTP interface")

@@ -88,7 +88,7 @@ def variables(cluster: Cluster, folder: Path) -> dict[str, str]:
         "GRIDSTREAM_KAFKA__SASL_MECHANISM": cluster.mechanism,
         "GRIDSTREAM_KAFKA__USERNAME": cluster.username,
         "GRIDSTREAM_KAFKA__PASSWORD_FILE": str(password),
-        "GRIDSTREAM_KAFKA__CA_FILE": cluster.ca_file,
+        "GRIDSTREAM_KAFKA__CA_CERTIFICATE": cluster.ca_certificate,
     }
 
 
@@ -102,7 +102,7 @@ class TestKafka:
             "security_protocol": locked.protocol,
             "username": locked.username,
             "password": locked.password,
-            "ca_file": locked.ca_file,
+            "ca_certificate": locked.ca_certificate,
         }
         there = Settings(kafka=kafka, clickhouse={"url": data.clickhouse_url(servers)})
         async with running(there, data, source, tmp_path, environment=variables(locked, tmp_path)) as pipeline:
@@ -117,7 +117,7 @@ class TestKafka:
 
     @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
     async def test_by_each_mechanism(self, locked: Cluster, mechanism: Mechanism) -> None:
-        cluster = Cluster(locked.servers, "SASL_SSL", mechanism, _USER, _PASSWORD, locked.ca_file)
+        cluster = Cluster(locked.servers, "SASL_SSL", mechanism, _USER, _PASSWORD, locked.ca_certificate)
         async with Admin(cluster) as admin:
             assert await admin.offsets([]) == {}
         producer = Producer(cluster)
@@ -128,8 +128,8 @@ class TestKafka:
     @pytest.mark.parametrize(
         "cluster",
         [
-            lambda right: Cluster(right.servers, "SASL_SSL", "PLAIN", _USER, "wrong", right.ca_file),
-            lambda right: Cluster(right.servers, "SASL_SSL", "SCRAM-SHA-512", _USER, "wrong", right.ca_file),
+            lambda right: Cluster(right.servers, "SASL_SSL", "PLAIN", _USER, "wrong", right.ca_certificate),
+            lambda right: Cluster(right.servers, "SASL_SSL", "SCRAM-SHA-512", _USER, "wrong", right.ca_certificate),
             lambda right: Cluster(right.servers, "SASL_SSL", "PLAIN", _USER, _PASSWORD),  # not of a public authority
         ],
         ids=["password", "SCRAM password", "authority"],
@@ -184,7 +184,7 @@ class TestClickHouse:
         login = url.partition("//")[2].partition("@")[0]
         async with behind_tls(url, certified) as port:
             secure = f"https://{login}@127.0.0.1:{port}"
-            environment = {"GRIDSTREAM_CLICKHOUSE__CA_FILE": str(certified.authority)}
+            environment = {"GRIDSTREAM_CLICKHOUSE__CA_CERTIFICATE": str(certified.authority)}
             async with running(
                 servers, data, source, tmp_path, clickhouse_url=secure, environment=environment
             ) as pipeline:
@@ -203,8 +203,10 @@ class TestClickHouse:
             await connection.close()
 
     async def test_a_file_of_authorities_that_cannot_be_used_is_named(self, tmp_path: Path) -> None:
-        connection = ClickHouse("https://u:p@127.0.0.1:1", ca_file=str(tmp_path / "none.pem"))
-        with pytest.raises(Fatal, match=re.escape(f"clickhouse.ca_file: {tmp_path}/none.pem cannot be used: No such")):
+        connection = ClickHouse("https://u:p@127.0.0.1:1", ca_certificate=str(tmp_path / "none.pem"))
+        with pytest.raises(
+            Fatal, match=re.escape(f"clickhouse.ca_certificate: {tmp_path}/none.pem cannot be used: No such")
+        ):
             await connection.connect()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -259,8 +260,8 @@ class TestSupervisor:
         async with Supervisor() as supervisor:
             await supervisor.start(Program("one", ["sleep", "60"]))
             (before,) = supervisor.pids.values()
-            tells = ["sh", "-c", 'eval "echo 1 >&$READY_FD"; exec sleep 60']
-            await supervisor.replace(Program("one", tells, tells_ready=True))
+            code = "import time; from streams.process import tell_ready; tell_ready(); time.sleep(60)"
+            await supervisor.replace(Program("one", [sys.executable, "-c", code], tells_ready=True))
             (after,) = supervisor.pids.values()
 
             assert after != before
