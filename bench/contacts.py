@@ -66,7 +66,7 @@ async def measure(changes: int, lists: int, flush_seconds: int) -> None:
                 )
                 started = time.perf_counter()
                 await pipeline.supervisor.start(pipeline.worker("contacts"))
-                async with Admin(settings.kafka.servers) as admin:
+                async with Admin(settings.kafka.cluster) as admin:
                     while await _lag(admin):  # noqa: ASYNC110  another process's state
                         await asyncio.sleep(_LOOK_SECONDS)
                 gathered = time.perf_counter() - started

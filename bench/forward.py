@@ -141,10 +141,10 @@ async def main() -> None:
             command = [sys.executable, "-m", "streams.cli", "worker", "forward"]
             await supervisor.start(Program("forward", command, environment=variables, log=Path(folder) / "forward.log"))
             (group,) = [group for group in groups(settings) if group.role == "forward"]
-            async with Admin(settings.kafka.servers) as admin:
+            async with Admin(settings.kafka.cluster) as admin:
                 while not await admin.members(group.name):  # noqa: ASYNC110  another process
                     await asyncio.sleep(0.1)
-            producer = Producer(settings.kafka.servers)
+            producer = Producer(settings.kafka.cluster)
             await producer.start()
             topic = topics.events("sendgrid", _OPEN)
             feed = Feed(producer, topic, await producer.partitions(topic))

@@ -13,6 +13,7 @@ from clickhouse_connect.driver.exceptions import Error as DriverError
 from clickhouse_connect.driver.query import QueryResult
 
 from connectors.errors import Fatal, Reject, Retry
+from connectors.tls import trusting
 
 _INSERT_SETTINGS = {
     # ClickHouse's defaults change between versions (26.2 made inserts asynchronous): nothing is left to them.
@@ -61,7 +62,7 @@ _TOO_LARGE = "HTTP driver received HTTP status 413"
 """What a load balancer that takes no body this large becomes in the driver; it has no attribute for the status."""
 _SHOWN = 600
 _CONNECT_SECONDS = 10
-_ANSWER_SECONDS = 60
+ANSWER_SECONDS = 60
 
 
 class ClickHouse:
@@ -70,10 +71,12 @@ class ClickHouse:
     Args:
         url: http(s)://user:password@host:port.
         timeout: seconds that an answer may take.
+        ca_certificate: certificates of the authorities that may have signed the server's; empty: those of the system.
     """
 
-    def __init__(self, url: str, timeout: float = _ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, timeout: float = ANSWER_SECONDS, ca_certificate: str = "") -> None:
         self._timeout = timeout
+        self._ca_certificate = ca_certificate
         parts = urlsplit(url)
         secure = parts.scheme == "https"
         self._target: dict[str, Any] = {
@@ -95,8 +98,10 @@ class ClickHouse:
 
         Raises:
             Retry: it does not answer.
-            Fatal: it refuses the user or the password.
+            Fatal: it refuses the user or the password, or the file of the authorities cannot be used.
         """
+        if self._ca_certificate:
+            trusting(self._ca_certificate, "clickhouse")  # the driver would say no more than that a file is missing
         with self._translated():
             self._client = await clickhouse_connect.get_async_client(
                 **self._target,
@@ -104,6 +109,7 @@ class ClickHouse:
                 connect_timeout=_CONNECT_SECONDS,
                 send_receive_timeout=self._timeout,
                 query_retries=0,
+                ca_cert=self._ca_certificate or None,
             )
 
     async def close(self) -> None:

@@ -1,11 +1,13 @@
 """Kafka: publishing that is safe, topics that are made, positions that can be asked for."""
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
-from typing import NamedTuple, Self, TypeVar
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -28,6 +30,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from connectors.errors import Fatal, GridstreamError, Reject, Retry
+from connectors.tls import trusting
 
 T = TypeVar("T")
 Headers = list[tuple[str, bytes]]
@@ -48,6 +51,60 @@ _CLOSE_SECONDS = 5
 _COPIES = 3
 _COORDINATOR_SECONDS = 10.0
 _COORDINATOR_STEP_SECONDS = 0.1
+
+
+Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where a cluster is, and how its clients get in.
+
+    Attributes:
+        servers: of it, comma-separated host:port.
+        protocol: what they speak, as Kafka's `security.protocol`.
+        mechanism: how clients with SASL say who they are,
+        username: and who that is,
+        password: with what proof.
+        ca_certificate: certificates of the authorities that may have signed the servers'; empty: those of the system.
+    """
+
+    servers: str
+    protocol: Protocol = "PLAINTEXT"
+    mechanism: Mechanism = "PLAIN"
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_certificate: str = ""
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext | None:
+        """What checks the servers' certificates, where they have some.
+
+        Raises:
+            Fatal: the file of the authorities cannot be used.
+        """
+        return trusting(self.ca_certificate, "kafka") if "SSL" in self.protocol else None
+
+    @cached_property
+    def arguments(self) -> Mapping[str, Any]:
+        """Of aiokafka's clients.
+
+        Raises:
+            Fatal: the file of the authorities cannot be used.
+        """
+        found: dict[str, Any] = {
+            "bootstrap_servers": self.servers,
+            "security_protocol": self.protocol,
+            "ssl_context": self.tls,
+        }
+        if self.protocol.startswith("SASL"):
+            found |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
+        return found
 
 
 class Record(NamedTuple):
@@ -82,19 +139,20 @@ class Producer:
     """Publishes with `acks=all` and idempotence: what is confirmed survives, its own retries do not repeat it.
 
     Args:
-        bootstrap_servers: comma-separated host:port.
+        cluster: where to.
         linger: milliseconds that single records are gathered.
     """
 
-    def __init__(self, bootstrap_servers: str, linger: int = 0) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, cluster: Cluster, linger: int = 0) -> None:
+        self._cluster = cluster
+        self._servers = cluster.servers
         self._linger = linger
         self._producer = self._new()
         self._replacing = asyncio.Lock()
 
     def _new(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **self._cluster.arguments,
             enable_idempotence=True,
             acks="all",
             compression_type="zstd",  # 107 B an event in 1 µs; aiokafka's lz4, always at its highest level, 150 B in 6
@@ -241,10 +299,11 @@ class Admin:
         Retry: on entry, where Kafka cannot be reached.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self._servers = bootstrap_servers
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._servers = cluster.servers
+        self._admin = AIOKafkaAdminClient(**cluster.arguments)
+        self._consumer = AIOKafkaConsumer(**cluster.arguments)
 
     async def __aenter__(self) -> Self:
         with translated(self._servers):
@@ -337,7 +396,7 @@ class Admin:
         }
         if not ends or await self.members(group):
             return
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, group_id=group, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**self._cluster.arguments, group_id=group, enable_auto_commit=False)
         with translated(self._servers):
             await consumer.start()
             try:
@@ -358,7 +417,7 @@ class Admin:
         if not positions:
             return None
         # Kafka gives at least one batch of records, however little is asked for.
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, max_partition_fetch_bytes=1)
+        consumer = AIOKafkaConsumer(**self._cluster.arguments, max_partition_fetch_bytes=1)
         waiting = {TopicPartition(*partition) for partition in positions}
         times: list[int] = []
         with translated(self._servers):

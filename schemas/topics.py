@@ -41,6 +41,15 @@ MAILS = "gridstream.mails"
 """Calls whose event a rule turns into a mail, as `Call.record` writes them, keyed by user."""
 
 
+SHARED = "gridstream"
+"""The owner of topics that belong to no source."""
+
+
+def owner(topic: str) -> str:
+    """Whose records a topic has: a source's name, or SHARED."""
+    return topic.partition(".")[0]
+
+
 def raw(source: str) -> str:
     """Bodies of POSTs, byte for byte: what a replay reads."""
     return f"{source}.raw"

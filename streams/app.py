@@ -6,7 +6,7 @@ from typing import Any
 import faust
 
 from connectors.clickhouse import ClickHouse
-from connectors.kafka import Producer, partition_of
+from connectors.kafka import Cluster, Producer, partition_of
 from schemas import topics
 from schemas.amplitude import Rules
 from schemas.mail import MailRules
@@ -36,18 +36,19 @@ _METADATA_MS = 10_000
 Agent = Callable[[Any], Awaitable[None]]
 
 
-def faust_app(group: str, bootstrap_servers: str, member: str | None = None, held_bytes: int = HELD_BYTES) -> faust.App:
+def faust_app(group: str, cluster: Cluster, member: str | None = None, held_bytes: int = HELD_BYTES) -> faust.App:
     """A Faust app over chunks, without the parts of Faust that gridstream does not use.
 
     Args:
         group: the consumer group; each role has its own.
-        bootstrap_servers: comma-separated host:port.
+        cluster: where its topics are.
         member: a name in the group that survives a restart; None: another one each time.
         held_bytes: of records that agents may hold without having acknowledged them.
     """
     return faust.App(
         group,
-        broker=[f"chunked://{server}" for server in bootstrap_servers.split(",")],
+        broker=[f"chunked://{server}" for server in cluster.servers.split(",")],
+        broker_credentials=_credentials(cluster),
         autodiscover=False,
         web_enabled=False,
         table_standby_replicas=0,
@@ -63,6 +64,15 @@ def faust_app(group: str, bootstrap_servers: str, member: str | None = None, hel
         consumer_max_fetch_size=4 << 20,
         consumer_metadata_max_age_ms=_METADATA_MS,
     )
+
+
+def _credentials(cluster: Cluster) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """How Faust says what its clients get in with."""
+    if cluster.protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=cluster.username, password=cluster.password, ssl_context=cluster.tls, mechanism=cluster.mechanism
+        )
+    return faust.SSLCredentials(cluster.tls) if cluster.tls else None
 
 
 def normalize_agents(source: Source, producer: Producer, partitions: Mapping[str, int]) -> dict[str, Agent]:

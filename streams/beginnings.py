@@ -11,7 +11,7 @@ async def ensure_beginnings(settings: Settings) -> None:
     Raises:
         Retry, Fatal: Kafka would not.
     """
-    async with Admin(settings.kafka.servers) as admin:
+    async with Admin(settings.kafka.cluster) as admin:
         for group in groups(settings):
             if group.destination:
                 await admin.begin_at_end(group.name, group.topics)

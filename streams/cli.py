@@ -8,7 +8,7 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, mail, run, sync
+from streams.commands import cohorts, dead_letters, look, mail, reload, run, sync
 
 cli = typer.Typer(
     name="gridstream",
@@ -22,6 +22,7 @@ for command in (
     run.ingress,
     run.worker,
     run.dashboard,
+    reload.reload,
     run.simulate,
     run.replay,
     sync.sync,

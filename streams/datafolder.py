@@ -1,12 +1,15 @@
 """The data folder: where `gridstream up` keeps everything it has, and what else finds there."""
 
 import fcntl
+import json
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from connectors.clickhouse import ANSWER_SECONDS, ClickHouse
 from connectors.errors import Fatal
 from connectors.event_webhook import Signer
 from streams.settings import Settings
@@ -69,7 +72,7 @@ class DataFolder:
             Fatal: another `gridstream up` has it.
         """
         try:
-            lock = (self.path / "up.lock").open("w")
+            lock = self._lock.open("a")
         except OSError as error:
             raise Fatal(f"the data folder cannot be used: {error}") from error
         with lock:
@@ -77,7 +80,48 @@ class DataFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise Fatal(f"another gridstream is running on {self.path}; stop it, or use another --data") from error
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             yield
+
+    def runner(self) -> int:
+        """The process id of the `gridstream up` that has the folder; 0: there is none."""
+        try:
+            with self._lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(self._lock.read_text() or 0)
+        except OSError:
+            pass
+        return 0
+
+    def reloads(self) -> tuple[int, str]:
+        """How often a `gridstream up` of this folder was told to reload, and what was wrong the last time."""
+        try:
+            number, error = json.loads(self._reloads.read_text())
+        except (OSError, ValueError):
+            return 0, ""
+        return int(number), str(error)
+
+    def note_reload(self, error: str) -> None:
+        """Keep the outcome of a reload for whoever asked for it.
+
+        Args:
+            error: what was wrong; empty: nothing.
+        """
+        number, _ = self.reloads()
+        unfinished = self._reloads.with_suffix(".new")
+        unfinished.write_text(json.dumps([number + 1, error]))
+        unfinished.replace(self._reloads)
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / "up.lock"
+
+    @property
+    def _reloads(self) -> Path:
+        return self.path / "reloads.json"
 
     def demo_signer(self) -> Signer:
         """Who signs the demo's feed; the key pair is made once.
@@ -92,6 +136,18 @@ class DataFolder:
             return Signer.load(self.demo_key)
         except (OSError, ValueError) as error:
             raise Fatal(f"the demo's key cannot be used: {error}") from error
+
+    def connection(self, settings: Settings, timeout: float = ANSWER_SECONDS) -> ClickHouse:
+        """A connection to ClickHouse, with the right to write; still to be made.
+
+        Args:
+            settings: read.
+            timeout: seconds that an answer may take.
+
+        Raises:
+            Fatal: as clickhouse_url.
+        """
+        return ClickHouse(self.clickhouse_url(settings), timeout, settings.clickhouse.ca_certificate)
 
     def clickhouse_url(self, settings: Settings) -> str:
         """The URL of ClickHouse, with the right to write: the configured one's, else the embedded engine's.

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from connectors.amplitude import Amplitude
-from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from connectors.kafka import Admin
 from connectors.sendgrid import SendGrid
 from connectors.sendgrid_objects import SendGridObjects, missing_scopes
+from connectors.tls import trusting_only
 from streams import embedded
 from streams.datafolder import DataFolder
 from streams.groups import groups
@@ -51,8 +51,8 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
             yield await _amplitude(destination, settings.source(destination.source))
     if settings.mail.rules:
         yield await _mail(settings.mail, settings.source(settings.mail.source))
-    url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
-    if await embedded.answers(url):
+    url = f"{url_of(settings.ingress.host, settings.ingress.port, settings.ingress.scheme)}/ready"
+    if await embedded.answers(url, trusting_only(settings.ingress.certificate)):
         yield Finding("ingress", f"ready at {url}")
     else:
         yield Finding("ingress", f"{url} does not answer", "start it: gridstream up, or gridstream ingress")
@@ -132,7 +132,7 @@ def _credentials(source: Source) -> Finding:
 async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
     start = "start it: gridstream up" if not settings.kafka.bootstrap_servers else "check kafka.bootstrap_servers"
     try:
-        async with Admin(settings.kafka.servers) as admin:
+        async with Admin(settings.kafka.cluster) as admin:
             yield Finding("Kafka", f"answers at {settings.kafka.servers}")
             wanted = {topic.name for topic in wanted_topics(settings)}
             absent = wanted - {topic for topic, _ in await admin.offsets(wanted)}
@@ -152,7 +152,7 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
 async def _clickhouse(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
     own = settings.clickhouse.url.get_secret_value()
     try:
-        clickhouse = ClickHouse(data.clickhouse_url(settings))
+        clickhouse = data.connection(settings)
         await clickhouse.connect()
     except GridstreamError as error:
         yield Finding("ClickHouse", str(error), "check clickhouse.url" if own else "start it: gridstream up")

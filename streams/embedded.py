@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,7 @@ import aiohttp
 from connectors.embedded import jars
 from connectors.embedded.kafka import Broker, prepare
 from connectors.errors import GridstreamError
-from connectors.kafka import Admin
+from connectors.kafka import Admin, Cluster
 from streams.datafolder import DataFolder
 from streams.settings import Settings
 from streams.supervisor import Program
@@ -37,7 +38,7 @@ async def kafka(
     return Program(
         "Apache Kafka",
         await asyncio.to_thread(prepare, broker, files),
-        is_ready=partial(kafka_answers, settings.kafka.servers),
+        is_ready=partial(kafka_answers, settings.kafka.cluster),
         log=data.logs / "kafka.log",
     )
 
@@ -58,19 +59,24 @@ def engine(settings: Settings, data: DataFolder) -> Program:
     )
 
 
-async def kafka_answers(servers: str) -> bool:
+async def kafka_answers(cluster: Cluster) -> bool:
     """Whether a broker answers."""
     try:
-        async with Admin(servers):
+        async with Admin(cluster):
             return True
     except GridstreamError:
         return False
 
 
-async def answers(url: str) -> bool:
-    """Whether a server answers a GET with success."""
+async def answers(url: str, trust: ssl.SSLContext | None = None) -> bool:
+    """Whether a server answers a GET with success.
+
+    Args:
+        url: asked.
+        trust: what its certificate is checked with; None: the authorities of the system.
+    """
     try:
-        async with aiohttp.ClientSession() as session, session.get(url) as response:
+        async with aiohttp.ClientSession() as session, session.get(url, ssl=trust or True) as response:
             return response.ok
     except aiohttp.ClientError:
         return False

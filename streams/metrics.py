@@ -18,7 +18,7 @@ ROWS = Counter("gridstream_rows", "Rows inserted, repeats included", ["source", 
 INSERT_ROWS = Histogram(
     "gridstream_insert_rows", "Rows of one insert", buckets=(1, 10, 100, 1e3, 5e3, 2e4, 5e4, 1e5, 2e5)
 )
-INSERT_SECONDS = Histogram("gridstream_insert_seconds", "Duration of one insert, waiting for ClickHouse included")
+INSERT_SECONDS = Histogram("gridstream_insert_seconds", "Duration of one insert that ClickHouse confirmed")
 FRESHNESS_SECONDS = Histogram(
     "gridstream_freshness_seconds",
     "From the receipt of the oldest event of an insert until its row can be queried",

@@ -1,8 +1,9 @@
-"""What every long-running process has: an end, and a page with its metrics."""
+"""What every long-running process has: an end, its ports, and a page with its metrics."""
 
 import asyncio
 import os
 import signal
+import ssl
 import threading
 from contextlib import AsyncExitStack
 
@@ -12,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from connectors.errors import Fatal
+from streams import ports
 
 log = structlog.get_logger()
 
@@ -20,6 +22,9 @@ FINISH_SECONDS = 5.0
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which the Prometheus client knows where processes that share a port count together."""
+
+READY = "READY_FD"
+"""The environment variable by which a child knows where to say that it is ready: a pipe that its supervisor reads."""
 
 
 def stop_event() -> asyncio.Event:
@@ -31,6 +36,32 @@ def stop_event() -> asyncio.Event:
     return event
 
 
+def reload_event() -> asyncio.Event:
+    """Set when the process is told to read its settings again, by SIGHUP.
+
+    A terminal that is closed sends it too: then it means SIGTERM.
+    """
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    had_terminal = os.isatty(0)
+
+    def told(*_: object) -> None:
+        if had_terminal and not os.isatty(0):
+            signal.raise_signal(signal.SIGTERM)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(event.set)
+
+    signal.signal(signal.SIGHUP, told)  # not the loop's: one that comes while the process ends must not kill it
+    return event
+
+
+def tell_ready() -> None:
+    """Tell the supervisor that waits for it, if there is one, that the process does its work."""
+    if number := os.environ.pop(READY, ""):
+        os.write(int(number), b"1")
+        os.close(int(number))
+
+
 def end_within(seconds: float) -> None:
     """See to it that a process that has failed ends, even if something in it does not let go."""
     deadline = threading.Timer(seconds, os._exit, [1])
@@ -39,9 +70,18 @@ def end_within(seconds: float) -> None:
 
 
 async def serve(
-    stack: AsyncExitStack, runner: web.AppRunner, host: str, port: int, what: str, *, is_shared: bool = False
+    stack: AsyncExitStack,
+    runner: web.AppRunner,
+    host: str,
+    port: int,
+    what: str,
+    *,
+    is_shared: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Serve an application until the stack closes.
+
+    On the open port that whoever came before has left, if it is the same: then no connection is refused meanwhile.
 
     Args:
         stack: of the process.
@@ -50,23 +90,26 @@ async def serve(
         port: to listen on; 0: a free one, said in the log.
         what: for people.
         is_shared: other processes may listen on the same port; the kernel gives each its part of the connections.
+        tls: to serve https.
 
     Raises:
         Fatal: the port cannot be had.
     """
+    try:
+        opened = ports.opened(host, port, is_shared=is_shared)
+    except Fatal as error:
+        raise Fatal(f"{what}: {error}") from error
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    try:
-        await web.TCPSite(runner, host, port, reuse_port=is_shared or None).start()
-    except OSError as error:
-        raise Fatal(f"{what}: port {port} on {host} cannot be used: {error.strerror or error}") from error
+    for each in opened:
+        await web.SockSite(runner, each, ssl_context=tls).start()
     log.info("listening", what=what, host=host, port=runner.addresses[0][1])
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, scheme: str = "http") -> str:
     """Where a server of this machine that listens on an address is reached."""
     reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  asked, not bound
-    return f"http://{reached}:{port}"
+    return f"{scheme}://{reached}:{port}"
 
 
 def observable() -> web.Application:

@@ -58,7 +58,7 @@ class Replay:
         self._since = since
         self._until = until
         self._headers = _FORWARDED if forward else _MARKED
-        self._servers = settings.kafka.servers
+        self._cluster = settings.kafka.cluster
         self._consumer: AIOKafkaConsumer[bytes, bytes]
         self._producer: Producer
 
@@ -69,13 +69,13 @@ class Replay:
             Retry: Kafka went away. Start the replay again.
         """
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+            **self._cluster.arguments,
             group_id=f"gridstream.replay.{self._source.name}.{self._since}-{self._until}",
             enable_auto_commit=False,
             max_partition_fetch_bytes=4 << 20,
         )
-        self._producer = Producer(self._servers)
-        with translated(self._servers):
+        self._producer = Producer(self._cluster)
+        with translated(self._cluster.servers):
             await self._consumer.start()
             try:
                 await self._producer.start()
@@ -145,5 +145,5 @@ class Replay:
 
     async def _behind(self) -> int:
         read = list(topics.stored(self._source.name))
-        async with Admin(self._servers) as admin:
+        async with Admin(self._cluster) as admin:
             return sum(lags_of(await admin.offsets(read), await admin.committed(group("store")), read).values())

@@ -151,9 +151,13 @@ WORK: Mapping[str, Callable[[Settings, DataFolder, AsyncExitStack, Group], Await
 """By role: builds the connectors and agents of one of its consumer groups."""
 
 
+WITHOUT_CLICKHOUSE = frozenset({"normalize", "forward", "relay"})
+"""Roles that need no ClickHouse."""
+
+
 async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> ClickHouse:
     """ClickHouse, with all databases as they should be."""
-    clickhouse = ClickHouse(data.clickhouse_url(settings), settings.clickhouse.timeout_seconds)
+    clickhouse = data.connection(settings, settings.clickhouse.timeout_seconds)
     await persistently("connecting to ClickHouse", clickhouse.connect)
     stack.push_async_callback(clickhouse.close)
     for source in settings.sources:
@@ -162,7 +166,7 @@ async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStac
 
 
 async def _producer(settings: Settings, stack: AsyncExitStack, linger: int = 0) -> Producer:
-    producer = Producer(settings.kafka.servers, linger)
+    producer = Producer(settings.kafka.cluster, linger)
     await persistently("connecting to Kafka", producer.start)
     stack.push_async_callback(producer.stop)
     return producer

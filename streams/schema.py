@@ -35,7 +35,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
         Retry, Fatal: Kafka would not.
     """
     wanted = {topic.name: topic.settings for topic in wanted_topics(settings)}
-    async with Admin(settings.kafka.servers) as admin:
+    async with Admin(settings.kafka.cluster) as admin:
         return await admin.ensure_topics(wanted, settings.kafka.partitions, settings.kafka.replication_factor)
 
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -24,13 +25,14 @@ from pydantic import (
 
 from connectors.amplitude import HOSTS
 from connectors.event_webhook import public_key
+from connectors.kafka import Cluster, Mechanism, Protocol
 from schemas.amplitude import Casing, CustomArgs
 from schemas.events import EVENTS, EventType
 from schemas.mail import MailRules, Rule, check_field, check_recipients
 from schemas.mail_fields import FIELDS
-from schemas.topics import RAW_MAX_BYTES
+from schemas.topics import RAW_MAX_BYTES, SHARED
 
-_RESERVED = frozenset({"default", "gridstream", "information_schema", "system"})
+_RESERVED = frozenset({"default", SHARED, "information_schema", "system"})
 """No names for sources: ClickHouse's own databases, and the first part of the topics that belong to no source."""
 _HEADERS_BYTES = 2**16
 
@@ -73,6 +75,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_CERTIFICATE = "PEM file of its certificate and those that signed it: https; empty: http"
+_PRIVATE_KEY = "PEM file of the certificate's private key"
+
+
+def _https(section: "Ingress | Dashboard") -> bool:
+    """Whether a server has a certificate."""
+    if bool(section.certificate) != bool(section.private_key):
+        raise ValueError("found one of certificate and private_key, expected both or neither")
+    return bool(section.certificate)
+
+
 class Ingress(_Section):
     """The HTTP server that takes webhooks."""
 
@@ -85,6 +98,21 @@ class Ingress(_Section):
         le=RAW_MAX_BYTES - _HEADERS_BYTES,
         description="a larger body is refused with 413; SendGrid's are below 1 MB",
     )
+    certificate: str = Field("", description=_CERTIFICATE)
+    private_key: str = Field("", description=_PRIVATE_KEY)
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="addresses or networks of proxies, whose X-Forwarded-For says where a request came from"
+    )
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> Self:
+        _https(self)
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """Of its URL."""
+        return "https" if _https(self) else "http"
 
 
 class Kafka(_Section):
@@ -97,10 +125,45 @@ class Kafka(_Section):
         0, ge=0, description="of each topic that gridstream makes; 0: three, or as many as there are brokers"
     )
 
+    security_protocol: Protocol = Field("PLAINTEXT", description="what the servers speak")
+    sasl_mechanism: Mechanism = Field("PLAIN", description="how one logs in, with SASL_SSL or SASL_PLAINTEXT")
+    username: str = Field("", description="who logs in")
+    password: SecretStr = Field(SecretStr(""), description="of the user")
+    ca_certificate: str = Field(
+        "", description="PEM file of the authorities that signed the servers' certificates; empty: the system's"
+    )
+
     @property
     def servers(self) -> str:
         """The bootstrap servers, whosever they are."""
         return self.bootstrap_servers or f"127.0.0.1:{self.embedded_port}"
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where it is, and how one gets in."""
+        return Cluster(
+            self.servers,
+            self.security_protocol,
+            self.sasl_mechanism,
+            self.username,
+            self.password.get_secret_value(),
+            self.ca_certificate,
+        )
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        if self.security_protocol != "PLAINTEXT" and not self.bootstrap_servers:
+            raise ValueError(
+                f'found security_protocol = "{self.security_protocol}" without bootstrap_servers, '
+                "expected them too: the embedded Kafka speaks PLAINTEXT to this machine only"
+            )
+        has_login = bool(self.username and self.password.get_secret_value())
+        if self.security_protocol.startswith("SASL") != has_login:
+            raise ValueError(
+                f'found security_protocol = "{self.security_protocol}" {"with" if has_login else "without"} a login, '
+                "expected username and password with SASL_SSL or SASL_PLAINTEXT, and only there"
+            )
+        return self
 
 
 class Worker(_Section):
@@ -130,6 +193,9 @@ class ClickHouse(_Section):
     url: SecretStr = Field(
         SecretStr(""), description="http(s)://user:password@host:8123; empty: the embedded ClickHouse engine"
     )
+    ca_certificate: str = Field(
+        "", description="PEM file of the authorities that signed the server's certificate; empty: the system's"
+    )
     embedded_port: Port = Field(8123, description="port of the embedded engine's HTTP interface")
     timeout_seconds: float = Field(60, gt=0, description="what it does not answer within this is asked for again")
 
@@ -147,6 +213,18 @@ class Dashboard(_Section):
     password: SecretStr = Field(
         SecretStr(""), description="asked of whoever opens the page, the user name being any; empty: nobody is asked"
     )
+    certificate: str = Field("", description=_CERTIFICATE)
+    private_key: str = Field("", description=_PRIVATE_KEY)
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> Self:
+        _https(self)
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """Of its URL."""
+        return "https" if _https(self) else "http"
 
 
 class Source(_Section):

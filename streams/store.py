@@ -1,8 +1,7 @@
 """The store role: chunks of a topic become few large inserts into its table."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -21,6 +20,7 @@ from streams import failpoints, metrics
 from streams.batching import BatchPolicy, batches
 from streams.clock import now
 from streams.delivery import Refusals, persistently
+from streams.fairness import Turns
 from streams.pieces import pieces
 from streams.transport import Chunk
 
@@ -45,12 +45,12 @@ class InsertPolicy(BatchPolicy):
     def __init__(self) -> None:
         super().__init__(_ROWS, _SHORTEST_SECONDS)
         self._took: dict[str, float] = {}
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._turns = Turns(_AT_ONCE)
 
     @asynccontextmanager
-    async def insert(self, table: str) -> AsyncIterator[None]:
-        """Holds one of the places for an insert into a table."""
-        async with self._places:
+    async def insert(self, source: str, table: str) -> AsyncIterator[None]:
+        """Holds one of the places for an insert into a table of a source."""
+        async with self._turns.place(source):
             began = time.monotonic()
             yield
             self.took(table, time.monotonic() - began)
@@ -117,8 +117,7 @@ class Store:
             Fatal: ClickHouse refuses so much that something else must be wrong.
         """
         try:
-            async with self._policy.insert(self._table):
-                await persistently("inserting", partial(self._clickhouse.insert, self._table, _Lines(records)))
+            await persistently("inserting", partial(self._insert, _Lines(records)))
         except Reject as refusal:
             if len(records) > 1:
                 middle = len(records) // 2
@@ -130,6 +129,11 @@ class Store:
         self._refusals.accepted(len(records))
         self._count(records)
         return set()
+
+    async def _insert(self, lines: Iterable[bytes]) -> None:
+        # The place is for one attempt: a table that has to be waited for holds up no other.
+        async with self._policy.insert(self._source, self._table):
+            await self._clickhouse.insert(self._table, lines)
 
     def _count(self, records: Sequence[Any]) -> None:
         self._rows.inc(len(records))

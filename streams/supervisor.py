@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import IO, Self
 import structlog
 
 from connectors.errors import Fatal
+from streams.process import READY
 
 log = structlog.get_logger()
 
@@ -45,6 +47,8 @@ class Program:
         is_ready: asked until it says yes; without it, a child that runs is ready.
         environment: added to the parent's.
         log: where its output goes; None leaves it to the parent's.
+        sockets: that it gets from the parent, under the same numbers.
+        tells_ready: it says by itself when it is (process.tell_ready).
     """
 
     name: str
@@ -52,6 +56,8 @@ class Program:
     is_ready: Callable[[], Awaitable[bool]] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     log: Path | None = None
+    sockets: Sequence[socket.socket] = ()
+    tells_ready: bool = False
 
 
 class Supervisor:
@@ -82,6 +88,22 @@ class Supervisor:
         self._children += children
         await asyncio.gather(*(child.start() for child in children))
 
+    async def replace(self, program: Program) -> None:
+        """Put a program in the place of the one of its name, which goes on until the new one is ready.
+
+        Raises:
+            Fatal: the new one ended, or was not ready in time. Then the old one goes on.
+        """
+        old = next(child for child in self._children if child.name == program.name)
+        new = _Child(program)
+        try:
+            await new.start()
+        except BaseException:
+            await new.stop()
+            raise
+        self._children[self._children.index(old)] = new
+        await old.stop()
+
     async def stop(self, name: str) -> None:
         """Stop the programs of a name, for good."""
         for child in [child for child in self._children if child.name == name]:
@@ -99,6 +121,7 @@ class _Child:
         self._program = program
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._told: int | None = None
 
     @property
     def name(self) -> str:
@@ -112,7 +135,7 @@ class _Child:
     async def start(self) -> None:
         process = await self._spawn()
         deadline = time.monotonic() + _READY_SECONDS
-        while self._program.is_ready and not await self._program.is_ready():
+        while not await self._is_ready():
             if process.returncode is not None:
                 raise Fatal(f"{self._program.name} ended at its start{self._last_lines()}")
             if time.monotonic() > deadline:
@@ -120,9 +143,18 @@ class _Child:
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
         self._watch = asyncio.create_task(self._keep_running(process))
 
+    async def _is_ready(self) -> bool:
+        if self._told is not None:
+            try:
+                return bool(os.read(self._told, 1))
+            except BlockingIOError:
+                return False
+        return not self._program.is_ready or await self._program.is_ready()
+
     async def stop(self) -> None:
         if self._watch:
             self._watch.cancel()
+        self._listen_to(None)
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -148,20 +180,38 @@ class _Child:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         output: IO[bytes] | None = self._program.log.open("ab") if self._program.log else None
+        passed = [each.fileno() for each in self._program.sockets]
+        environment = {**os.environ, **self._program.environment}
+        telling = None
+        if self._program.tells_ready:
+            told, telling = os.pipe()
+            os.set_blocking(told, False)
+            self._listen_to(told)
+            passed.append(telling)
+            environment[READY] = str(telling)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._program.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **self._program.environment},
+                env=environment,
+                pass_fds=passed,
                 start_new_session=True,  # a Ctrl-C on the terminal reaches the parent alone, which stops all in order
                 preexec_fn=_end_with(os.getpid()),
             )
         finally:
             if output:
                 output.close()
+            if telling is not None:
+                os.close(telling)
         return self._process
+
+    def _listen_to(self, told: int | None) -> None:
+        """Where the child will say that it is ready."""
+        if self._told is not None:
+            os.close(self._told)
+        self._told = told
 
     def _last_lines(self) -> str:
         if not self._program.log or not self._program.log.exists():

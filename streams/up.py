@@ -2,26 +2,24 @@
 
 import asyncio
 import socket
-import sys
 import time
-from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from connectors.clickhouse import ClickHouse
 from connectors.embedded import jars
-from connectors.errors import Fatal, GridstreamError
-from connectors.kafka import Admin
+from connectors.errors import Fatal
 from schemas.ddl import identifier
 from schemas.events import EVENTS
-from streams import embedded, schema
-from streams.beginnings import ensure_beginnings
+from streams import embedded, ports, programs, reloading, schema
 from streams.datafolder import DataFolder
-from streams.groups import Group, groups
-from streams.process import stop_event, url_of
+from streams.groups import groups
+from streams.process import reload_event, stop_event, url_of
+from streams.reloading import Configuration, Fleet
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
 
@@ -49,49 +47,70 @@ _NEXT_STEPS = """
 """
 
 
-async def up(settings: Settings, data: DataFolder, arguments: Sequence[str], *, demo: bool) -> None:
-    """Run everything until SIGTERM or SIGINT.
+async def up(config: Path | None, data: DataFolder, *, demo: bool) -> None:
+    """Run everything until SIGTERM or SIGINT. SIGHUP reloads the settings.
 
     Args:
-        settings: read.
+        config: the file of the settings, as named.
         data: where everything is kept.
-        arguments: of this command line that the children need too.
         demo: send a simulated feed to the first source.
 
     Raises:
         Fatal: something could not be started.
     """
-    stopped = stop_event()
+    stopped, asked = stop_event(), reload_event()
     console = Console(highlight=False, soft_wrap=True)
     data.prepare()
-    with data.locked():
-        _require_free_ports(settings)
+    with data.locked(), TemporaryDirectory(prefix="gridstream-") as folder:
         async with Supervisor() as supervisor:
-            starting = asyncio.ensure_future(_start(supervisor, settings, data, arguments, console, demo=demo))
+            fleet = _fleet(supervisor, config, data, Path(folder), demo=demo)
+            _require_free_ports(fleet.settings)
+            starting = asyncio.ensure_future(_start(supervisor, fleet, data, console))
             stopping = asyncio.ensure_future(stopped.wait())
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
+                settings = fleet.settings
                 if demo:
                     settings = settings.with_key(data.demo_signer().public_key)
                     await _show_first_rows(settings, data, console)
                 console.print(_next_steps(settings, data, demo=demo))
-                await stopping
-            starting.cancel()
+                serving = asyncio.ensure_future(fleet.keep_reloading(asked, data.note_reload))
+                await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                await _cancel(serving)
+            await _cancel(starting)
             console.print("Stopping …")
     console.print(f"Stopped. The next start goes on with the data in {data.path}.")
 
 
-async def _start(
-    supervisor: Supervisor,
-    settings: Settings,
-    data: DataFolder,
-    arguments: Sequence[str],
-    console: Console,
-    *,
-    demo: bool,
-) -> None:
-    command = [sys.executable, "-m", "streams.cli"]
+async def _cancel(task: asyncio.Future[None]) -> None:
+    """Have a task end, and raise what it raised before."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _fleet(supervisor: Supervisor, config: Path | None, data: DataFolder, folder: Path, *, demo: bool) -> Fleet:
+    """Ingress, then live page and roles, then what feeds them."""
+    kept = ports.Kept()
+
+    def wanted(settings: Settings, arguments: Sequence[str]) -> list[list[Program]]:
+        roles = dict.fromkeys(group.role for group in groups(settings))
+        return [
+            programs.ingresses(settings, [*arguments, *["--demo"] * demo], kept, folder),
+            [programs.dashboard(settings, arguments, kept), *(programs.worker(role, arguments) for role in roles)],
+            [programs.simulator(arguments, DEMO_RATE, data.demo_key)] if demo else [],
+        ]
+
+    async def prepare(old: Settings, new: Settings) -> None:
+        _refuse_what_needs_a_restart(old, new)
+        await reloading.prepare(new, data)
+
+    return Fleet(supervisor, Configuration(config, data, folder), wanted, prepare, reloading.finish_removed)
+
+
+async def _start(supervisor: Supervisor, fleet: Fleet, data: DataFolder, console: Console) -> None:
+    settings = fleet.settings
     servers = []
     if not settings.kafka.bootstrap_servers:
         servers.append(await _kafka(settings, data, console))
@@ -99,51 +118,21 @@ async def _start(
         servers.append(embedded.engine(settings, data))
     console.print("Starting", ", ".join(server.name for server in servers) or "the roles", "…")
     await supervisor.start(*servers)
-    await schema.ensure_topics(settings)
-    await ensure_beginnings(settings)
-    clickhouse = ClickHouse(data.clickhouse_url(settings))
+    await reloading.prepare(settings, data, databases=False)
+    clickhouse = data.connection(settings)
     await clickhouse.connect()
     try:
         await schema.apply([source.name for source in settings.sources], clickhouse)
     finally:
         await clickhouse.close()
-    by_role: dict[str, list[Group]] = defaultdict(list)
-    for group in groups(settings):
-        by_role[group.role].append(group)
-    extra = ["--demo"] if demo else []
-    await supervisor.start(
-        Program(
-            "ingress",
-            [*command, "ingress", *arguments, *extra],
-            is_ready=partial(embedded.answers, f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"),
-        ),
-        Program(
-            "dashboard",
-            [*command, "dashboard", *arguments],
-            is_ready=partial(embedded.answers, f"{url_of(settings.dashboard.host, settings.dashboard.port)}/health"),
-        ),
-        *(
-            Program(
-                role,
-                [*command, "worker", role, *arguments],
-                is_ready=partial(_have_members, settings.kafka.servers, role_groups),
-                environment={"GRIDSTREAM_WORKER__METRICS_PORT": "0"},
-            )
-            for role, role_groups in by_role.items()
-        ),
-    )
-    if demo:
-        key = ["--private-key", str(data.demo_key)]
-        await supervisor.start(
-            Program("simulator", [*command, "simulate", *arguments, "--rate", str(DEMO_RATE), *key, "--quiet"])
-        )
+    await fleet.start()
 
 
 async def _show_first_rows(settings: Settings, data: DataFolder, console: Console) -> None:
     """Wait until the feed has reached every table, and show it."""
     database = identifier(settings.source().name)
     tables = [(event.table, f"(SELECT count() FROM {database}.{identifier(event.table)})") for event in EVENTS]
-    clickhouse = ClickHouse(data.clickhouse_url(settings))
+    clickhouse = data.connection(settings)
     await clickhouse.connect()
     deadline = time.monotonic() + _FIRST_ROWS_SECONDS
     try:
@@ -170,12 +159,15 @@ async def _kafka(settings: Settings, data: DataFolder, console: Console) -> Prog
         return await embedded.kafka(settings, data, show)
 
 
-async def _have_members(servers: str, consumer_groups: Sequence[Group]) -> bool:
-    try:
-        async with Admin(servers) as admin:
-            return all([await admin.members(group.name) for group in consumer_groups])
-    except GridstreamError:
-        return False
+def _refuse_what_needs_a_restart(old: Settings, new: Settings) -> None:
+    for key, before, after in (
+        ("kafka.bootstrap_servers", old.kafka.bootstrap_servers, new.kafka.bootstrap_servers),
+        ("kafka.embedded_port", old.kafka.embedded_port, new.kafka.embedded_port),
+        ("clickhouse.embedded_port", old.clickhouse.embedded_port, new.clickhouse.embedded_port),
+        ("clickhouse.url", bool(old.clickhouse.url.get_secret_value()), bool(new.clickhouse.url.get_secret_value())),
+    ):
+        if before != after:
+            raise Fatal(f"{key} was changed, which needs a restart: stop gridstream up and start it again")
 
 
 def _require_free_ports(settings: Settings) -> None:
@@ -205,11 +197,11 @@ def _next_steps(settings: Settings, data: DataFolder, *, demo: bool) -> str:
     embedded = f"http://127.0.0.1:{settings.clickhouse.embedded_port}/"
     return _NEXT_STEPS.format(
         demo=f" A simulated feed of {DEMO_RATE} events/s goes into all tables." if demo else "",
-        webhook=f"{url_of(settings.ingress.host, settings.ingress.port)}/sendgrid",
+        webhook=f"{url_of(settings.ingress.host, settings.ingress.port, settings.ingress.scheme)}/sendgrid",
         access=access,
-        ingress=url_of(settings.ingress.host, settings.ingress.port),
+        ingress=url_of(settings.ingress.host, settings.ingress.port, settings.ingress.scheme),
         port=settings.ingress.port,
-        page=url_of(settings.dashboard.host, settings.dashboard.port),
+        page=url_of(settings.dashboard.host, settings.dashboard.port, settings.dashboard.scheme),
         clickhouse=embedded if not settings.clickhouse.url.get_secret_value() else "<clickhouse.url>",
         database=source.name,
         data=data.path,

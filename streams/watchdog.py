@@ -16,7 +16,7 @@ import faust
 import structlog
 
 from connectors.errors import Fatal, GridstreamError
-from connectors.kafka import Admin
+from connectors.kafka import Admin, Cluster
 from streams import delivery
 from streams.groups import Partition, lags_of
 from streams.transport import assigned
@@ -81,12 +81,12 @@ class Waiting:
         return waited
 
 
-async def watch(app: faust.App, servers: str, read: Iterable[str], seconds: float) -> None:
+async def watch(app: faust.App, cluster: Cluster, read: Iterable[str], seconds: float) -> None:
     """Return never.
 
     Args:
         app: started; its id is its consumer group.
-        servers: of Kafka.
+        cluster: of Kafka.
         read: the topics that the worker reads.
         seconds: without progress, after which it counts as stuck.
 
@@ -100,7 +100,7 @@ async def watch(app: faust.App, servers: str, read: Iterable[str], seconds: floa
         await asyncio.sleep(seconds / _LOOKS)
         loop.tick()
         try:
-            async with Admin(servers) as admin:
+            async with Admin(cluster) as admin:
                 committed = await admin.committed(app.conf.id)
                 lags = lags_of(await admin.offsets(topics), committed, topics)
         except GridstreamError:

@@ -1,7 +1,7 @@
 """One worker process: the agents of one role, until a signal or a failure ends it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -17,39 +17,47 @@ from streams.beginnings import ensure_beginnings
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
 from streams.groups import UNCONFIGURED, Group, groups
-from streams.process import FINISH_SECONDS, end_within, observable, serve, stop_event
+from streams.process import FINISH_SECONDS, end_within, observable, serve, stop_event, tell_ready
 from streams.roles import WORK, Work
 from streams.schema import ensure_topics
 from streams.settings import Settings
 from streams.slots import claim
-from streams.transport import drain, held, lag_records, lag_seconds
+from streams.transport import drain, held, joined, lag_records, lag_seconds
 from streams.watchdog import watch
 
 log = structlog.get_logger()
 
 
-async def run(role: str, settings: Settings, data: DataFolder, metrics_port: int) -> None:
+def groups_of(role: str, settings: Settings) -> list[Group]:
+    """The consumer groups of a role.
+
+    Raises:
+        Fatal: it has nothing to do.
+    """
+    if found := [group for group in groups(settings) if group.role == role]:
+        return found
+    raise Fatal(f"the role {role} has nothing to do: {UNCONFIGURED[role]}")
+
+
+async def run(role: str, settings: Settings, data: DataFolder) -> None:
     """Work until SIGTERM or SIGINT.
 
     Args:
         role: one of groups.ROLES.
         settings: read.
         data: where an embedded engine's password is.
-        metrics_port: for /metrics and /health; 0: a free one.
 
     Raises:
         Fatal: it cannot go on.
     """
     stopped = stop_event()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    mine = [group for group in groups(settings) if group.role == role]
-    if not mine:
-        raise Fatal(f"the role {role} has nothing to do: {UNCONFIGURED[role]}")
+    mine = groups_of(role, settings)
     async with AsyncExitStack() as stack:
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
         await persistently("asking where to begin", partial(ensure_beginnings, settings))
         runner = web.AppRunner(observable(), access_log=None)
-        await serve(stack, runner, settings.worker.metrics_host, metrics_port, "metrics")
+        await serve(stack, runner, settings.worker.metrics_host, settings.worker.metrics_port, "metrics")
         apps: dict[faust.App, Work] = {}
         for group in mine:
             work = await WORK[role](settings, data, stack, group)
@@ -70,7 +78,7 @@ def _app(
     if slot:
         stack.enter_context(slot.lock)
     limit = min(work.held_bytes, settings.worker.held_bytes)
-    app = wiring.faust_app(group.name, settings.kafka.servers, slot.name if slot else None, limit)
+    app = wiring.faust_app(group.name, settings.kafka.cluster, slot.name if slot else None, limit)
     metrics.HELD_BYTES.labels(group.name).set_function(partial(held, app))
     for topic, agent in work.agents.items():
         wiring.attach(app, topic, partial(_guarded, agent, failed), work.at_once)
@@ -83,9 +91,9 @@ async def _until_an_end(
     apps: Mapping[faust.App, Work], settings: Settings, stopped: asyncio.Event, failed: asyncio.Future[None]
 ) -> None:
     """Watch over the apps, and do what is to be done beside them, until one ends or the process is to."""
-    beside = []
+    beside: list[Coroutine[Any, Any, None]] = [_tell_ready(apps)]
     for app, work in apps.items():
-        beside.append(watch(app, settings.kafka.servers, work.agents, settings.worker.stuck_seconds))
+        beside.append(watch(app, settings.kafka.cluster, work.agents, settings.worker.stuck_seconds))
         if work.beside:
             beside.append(work.beside(app))
     tasks = [asyncio.ensure_future(each) for each in beside]
@@ -97,6 +105,13 @@ async def _until_an_end(
     for each in (*tasks, *ends):
         each.cancel()
     await asyncio.wait((*tasks, *ends), timeout=FINISH_SECONDS)
+
+
+async def _tell_ready(apps: Iterable[faust.App]) -> None:
+    """Say that the process works, once all apps have their partitions."""
+    for app in apps:
+        await joined(app)
+    tell_ready()
 
 
 async def _stop(apps: Mapping[faust.App, Work], failed: asyncio.Future[None]) -> None:

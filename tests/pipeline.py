@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin, Producer, Record
+from connectors.tls import trusting_only
 from schemas.ddl import identifier
 from streams import embedded
 from streams.accounting import SourceAccount, Status, collect
@@ -52,7 +53,8 @@ class Pipeline:
     ) -> None:
         self.source = source
         self.settings = settings
-        self.base = f"http://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
+        self._trust = trusting_only(environment.get("GRIDSTREAM_INGRESS__CERTIFICATE", ""))
+        self.base = f"{'https' if self._trust else 'http'}://127.0.0.1:{environment['GRIDSTREAM_INGRESS__PORT']}"
         self.url = f"{self.base}/sendgrid/{source}"
         self.supervisor = supervisor
         self.clickhouse = clickhouse
@@ -79,7 +81,7 @@ class Pipeline:
         """Its ingress."""
 
         async def is_ready() -> bool:
-            return await embedded.answers(f"{self.base}/ready")
+            return await embedded.answers(f"{self.base}/ready", self._trust)
 
         return self.process("ingress", ["ingress"], is_ready)
 
@@ -108,7 +110,7 @@ class Pipeline:
 
     async def publish(self, topic: str, *records: Record) -> None:
         """Put records into a topic."""
-        producer = Producer(self.servers)
+        producer = Producer(self.settings.kafka.cluster)
         await producer.start()
         for record in records:
             await producer.publish(topic, record)
@@ -127,18 +129,19 @@ class Pipeline:
         finally:
             await consumer.stop()
 
-    async def post(self, body: bytes, **headers: str) -> int:
-        """POST a body to the webhook; returns the answer's status."""
+    async def post(self, body: bytes, *, to: str = "", **headers: str) -> int:
+        """POST a body to the webhook, or to that of another source; returns the answer's status."""
+        url = f"{self.base}/sendgrid/{to}" if to else self.url
         content = io.BytesIO(body)  # aiohttp warns of large ones as bytes
         async with (
             aiohttp.ClientSession() as session,
-            session.post(self.url, data=content, headers=headers) as response,
+            session.post(url, data=content, headers=headers, ssl=self._trust or True) as response,
         ):
             return response.status
 
     async def status(self) -> Status:
         """What `gridstream status` says."""
-        async with Admin(self.servers) as admin:
+        async with Admin(self.settings.kafka.cluster) as admin:
             return await collect(self.settings, admin, self.clickhouse)
 
     async def settled(self) -> SourceAccount:
@@ -148,9 +151,9 @@ class Pipeline:
                 await asyncio.sleep(0.1)
         return account
 
-    async def rows(self, table: str, columns: str = "*") -> list[dict[str, Any]]:
-        """What a reader of a table sees."""
-        sql = f"SELECT {columns} FROM {identifier(self.source)}.{identifier(table)}"
+    async def rows(self, table: str, columns: str = "*", *, of: str = "") -> list[dict[str, Any]]:
+        """What a reader of a table sees, of its source or of another."""
+        sql = f"SELECT {columns} FROM {identifier(of or self.source)}.{identifier(table)}"
         result = await self.clickhouse.query(sql)
         return list(result.named_results())
 
@@ -161,7 +164,7 @@ class Pipeline:
 
 async def fill(servers: str, topic: str, *values: bytes, partition: int = 0) -> None:
     """Put records without keys into a partition."""
-    producer = Producer(servers)
+    producer = Producer(Cluster(servers))
     await producer.start()
     outgoing = producer.outgoing()
     for value in values:
@@ -187,28 +190,28 @@ async def running(
     Args:
         servers: that it runs on.
         data: their folder.
-        source: its only source.
+        source: its only source, unless the environment names more.
         folder: for its logs and plans.
         clickhouse_url: where its processes find ClickHouse, if not where it is.
         environment: further variables of its processes.
         launcher: the command of which `ingress` and `worker` are the arguments.
         of_source: further settings of the source.
     """
-    sources: list[Mapping[str, object]] = [{"name": source, **of_source}]
     variables = {
         "GRIDSTREAM_KAFKA__BOOTSTRAP_SERVERS": servers.kafka.servers,
         "GRIDSTREAM_CLICKHOUSE__URL": clickhouse_url or data.clickhouse_url(servers),
         "GRIDSTREAM_INGRESS__PORT": str(embedded.free_port()),
         "GRIDSTREAM_WORKER__METRICS_PORT": "0",
-        "GRIDSTREAM_SOURCES": json.dumps(sources),
+        "GRIDSTREAM_SOURCES": json.dumps([{"name": source, **of_source}]),
         **environment,
     }
+    names = [each["name"] for each in json.loads(variables["GRIDSTREAM_SOURCES"])]
     clickhouse = ClickHouse(data.clickhouse_url(servers))
     await clickhouse.connect()
     try:
-        await apply([source], clickhouse)
+        await apply(names, clickhouse)
         async with Supervisor() as supervisor:
-            used = servers.model_copy(update={"sources": (Source(name=source),)})
+            used = servers.model_copy(update={"sources": tuple(Source(name=name) for name in names)})
             pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used)
             await supervisor.start(pipeline.ingress(), pipeline.worker("normalize"), pipeline.worker("store"))
             yield pipeline

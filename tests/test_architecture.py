@@ -72,3 +72,19 @@ def test_every_metric_is_counted_somewhere() -> None:
     used = {name for file in files for name in re.findall(r"metrics\.([A-Z_]+)", file.read_text())}
 
     assert declared == used
+
+
+@pytest.mark.parametrize(
+    ("what", "where"),
+    [
+        ("ClickHouse", {"datafolder.py"}),
+        ("Cluster", {"sections.py"}),
+        ("AIOKafkaConsumer", {"transport.py", "replaying.py"}),
+        ("AIOKafkaProducer", set()),
+    ],
+)
+def test_connections_are_made_with_all_that_the_settings_say(what: str, where: set[str]) -> None:
+    """Made somewhere else, of an address alone, they would have no login and trust nobody's certificate."""
+    making = re.compile(rf"(?<!class )\b{what}\((?!\))")
+
+    assert {file.name for file in (ROOT / "streams").rglob("*.py") if making.search(file.read_text())} == where

@@ -125,7 +125,7 @@ async def _decide(
     found = await _find(installation, source, wanted)
     if unknown := set(wanted.ids) - {letter.id for letter in found}:
         raise Fatal(f"no dead letter with this id is waiting: {', '.join(sorted(unknown))}")
-    producer = Producer(installation.settings.kafka.servers)
+    producer = Producer(installation.settings.kafka.cluster)
     await producer.start()
     try:
         await act(producer, found)

@@ -127,7 +127,7 @@ def resend(ids: Ids, config: Config = None, data: Data = DATA) -> None:
 async def _resend(installation: Installation, ids: list[str]) -> Counter[str]:
     async with _book(installation) as book:
         entries = await _wanted(book, ids)
-        producer = Producer(installation.settings.kafka.servers)
+        producer = Producer(installation.settings.kafka.cluster)
         await producer.start()
         try:
             for entry in entries:

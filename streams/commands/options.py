@@ -52,7 +52,7 @@ class Installation:
         Raises:
             Retry, Fatal: it does not answer.
         """
-        clickhouse = ClickHouse(self.data.clickhouse_url(self.settings))
+        clickhouse = self.data.connection(self.settings)
         await clickhouse.connect()
         try:
             yield clickhouse
@@ -61,4 +61,4 @@ class Installation:
 
     def admin(self) -> Admin:
         """Its Kafka, to be entered."""
-        return Admin(self.settings.kafka.servers)
+        return Admin(self.settings.kafka.cluster)

@@ -1,9 +1,8 @@
 """Commands that run something: up, ingress, worker, dashboard, simulate."""
 
 import asyncio
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -14,16 +13,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from connectors.errors import Fatal
 from connectors.event_webhook import Signer
-from streams import logs
+from connectors.tls import trusting_only
+from streams import logs, ports, programs, reloading
 from streams import worker as worker_process
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.times import moment_ms
 from streams.dashboard import server as dashboard_server
+from streams.datafolder import DataFolder
 from streams.groups import ROLES
 from streams.ingress import server as ingress_server
-from streams.process import METRICS_FOLDER, stop_event, url_of
+from streams.process import reload_event, stop_event, url_of
+from streams.reloading import Configuration, Fleet, Programs
 from streams.replaying import Replay
-from streams.settings import Settings
+from streams.roles import WITHOUT_CLICKHOUSE
+from streams.settings import Settings, load
 from streams.simulator.feed import Feed
 from streams.simulator.simulate import simulate as send
 from streams.supervisor import Program, Supervisor
@@ -38,8 +41,7 @@ Demo = Annotated[bool, typer.Option("--demo", help="Also send a simulated, signe
 def up(config: Config = None, data: Data = DATA, *, demo: Demo = False) -> None:
     """Run everything on this machine: Kafka and ClickHouse (unless configured), ingress and all roles."""
     logs.configure("up")
-    installation = Installation.of(config, data)
-    asyncio.run(run_up(installation.settings, installation.data, installation.arguments, demo=demo))
+    asyncio.run(run_up(config, DataFolder(data), demo=demo))
 
 
 def ingress(
@@ -51,22 +53,32 @@ def ingress(
 ) -> None:
     """Run an ingress: the HTTP server that webhooks are posted to."""
     logs.configure("ingress")
-    installation = Installation.of(config, data)
-    settings = installation.settings
+    settings = load(config)
+    folder = DataFolder(data)
     if demo:
-        settings = settings.with_key(installation.data.demo_signer().public_key)
+        settings = settings.with_key(folder.demo_signer().public_key)
     if settings.ingress.processes > 1 and not shared:
-        arguments = (*installation.arguments, *["--demo"] * demo)
-        asyncio.run(_ingresses(settings, arguments))
+        extra = ["--demo"] * demo
+
+        def wanted(kept: ports.Kept, metrics: Path) -> Programs:
+            return lambda new, arguments: [programs.ingresses(new, [*arguments, *extra], kept, metrics)]
+
+        asyncio.run(_supervised(config, folder, wanted, databases=False))
     else:
-        asyncio.run(ingress_server.run(settings, is_shared=shared))
+        reloading.run(
+            lambda: ingress_server.run(settings, is_shared=shared),
+            lambda: reloading.prepare(load(config), folder, databases=False),
+        )
 
 
 def dashboard(config: Config = None, data: Data = DATA) -> None:
     """Run the live page: what the emails did, second by second."""
     logs.configure("dashboard")
-    installation = Installation.of(config, data)
-    asyncio.run(dashboard_server.run(installation.settings, installation.data))
+    settings, folder = load(config), DataFolder(data)
+    reloading.run(
+        lambda: dashboard_server.run(settings, folder),
+        lambda: reloading.prepare(load(config), folder),
+    )
 
 
 def worker(
@@ -78,14 +90,25 @@ def worker(
     for role in roles:
         if role not in ROLES:
             raise typer.BadParameter(f"there is no role {role}; roles: {', '.join(ROLES)}")
-    installation = Installation.of(config, data)
-    port = installation.settings.worker.metrics_port
+    settings, folder = load(config), DataFolder(data)
+    databases = any(role not in WITHOUT_CLICKHOUSE for role in roles)
     if len(roles) == 1:
         logs.configure(roles[0])
-        asyncio.run(worker_process.run(roles[0], installation.settings, installation.data, port))
+        (role,) = roles
+
+        async def prepare() -> None:
+            new = load(config)
+            worker_process.groups_of(role, new)
+            await reloading.prepare(new, folder, databases=databases)
+
+        reloading.run(lambda: worker_process.run(role, settings, folder), prepare)
     else:
         logs.configure("worker")
-        asyncio.run(_several(roles, installation.arguments, port))
+
+        def wanted(kept: ports.Kept, _: Path) -> Programs:
+            return lambda new, arguments: [_workers(roles, new, arguments, kept)]
+
+        asyncio.run(_supervised(config, folder, wanted, databases=databases))
 
 
 def simulate(
@@ -105,18 +128,19 @@ def simulate(
     logs.configure("simulate")
     installation = Installation.of(config, data)
     settings = installation.settings
-    chosen = settings.source(source)
+    chosen, there = settings.source(source), settings.ingress
     key = private_key or (installation.data.demo_key if installation.data.demo_key.exists() else None)
     password = chosen.password[0].get_secret_value() if chosen.password else ""
     with Progress(TextColumn("{task.description}"), console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("Sending …")
         sending = send(
-            url or f"{url_of(settings.ingress.host, settings.ingress.port)}/sendgrid/{chosen.name}",
+            url or f"{url_of(there.host, there.port, there.scheme)}/sendgrid/{chosen.name}",
             Feed(seed=time.time_ns(), start=time.time(), rate=rate or _FEED_RATE),
             rate=rate,
             count=count,
             signer=_signer(key) if key else None,
             credentials=(chosen.username, password) if password else None,
+            trust=None if url else trusting_only(there.certificate),
             on_progress=lambda report: progress.update(task, description=report.line()),
         )
         report = asyncio.run(sending)
@@ -154,34 +178,29 @@ def _signer(key: Path) -> Signer:
         raise Fatal(f"the private key cannot be used: {error}") from error
 
 
-async def _ingresses(settings: Settings, arguments: Sequence[str]) -> None:
-    stopped = stop_event()
-    with TemporaryDirectory(prefix="gridstream-metrics-") as folder:
+def _workers(roles: Sequence[str], settings: Settings, arguments: Sequence[str], kept: ports.Kept) -> list[Program]:
+    host, port = settings.worker.metrics_host, settings.worker.metrics_port
+    if not port:
+        return [programs.worker(role, arguments) for role in roles]
+    return [programs.worker_at(role, arguments, kept, host, port + number) for number, role in enumerate(roles)]
+
+
+async def _supervised(
+    config: Path | None, data: DataFolder, wanted: Callable[[ports.Kept, Path], Programs], *, databases: bool
+) -> None:
+    """Run several programs until SIGTERM or SIGINT. SIGHUP reloads the settings."""
+    stopped, asked = stop_event(), reload_event()
+
+    async def prepare(_: Settings, new: Settings) -> None:
+        await reloading.prepare(new, data, databases=databases)
+
+    with TemporaryDirectory(prefix="gridstream-") as folder:
+        configuration = Configuration(config, data, Path(folder))
         async with Supervisor() as supervisor:
-            await supervisor.start(
-                *(
-                    Program(
-                        f"ingress-{number}",
-                        [sys.executable, "-m", "streams.cli", "ingress", "--shared", *arguments],
-                        environment={METRICS_FOLDER: folder},
-                    )
-                    for number in range(1, settings.ingress.processes + 1)
-                )
+            fleet = Fleet(
+                supervisor, configuration, wanted(ports.Kept(), Path(folder)), prepare, reloading.finish_removed
             )
+            await fleet.start(wait=False)  # servers may be away for as long as it takes
+            serving = asyncio.ensure_future(fleet.keep_reloading(asked))
             await stopped.wait()
-
-
-async def _several(roles: list[str], arguments: tuple[str, ...], port: int) -> None:
-    stopped = stop_event()
-    async with Supervisor() as supervisor:
-        await supervisor.start(
-            *(
-                Program(
-                    role,
-                    [sys.executable, "-m", "streams.cli", "worker", role, *arguments],
-                    environment={"GRIDSTREAM_WORKER__METRICS_PORT": str(port and port + number)},
-                )
-                for number, role in enumerate(roles)
-            )
-        )
-        await stopped.wait()
+            serving.cancel()

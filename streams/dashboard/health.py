@@ -63,7 +63,7 @@ async def watch_lag(health: Health, settings: Settings) -> None:
     while True:
         try:
             async with AsyncExitStack() as stack:
-                admin = await _whole(stack.enter_async_context(Admin(settings.kafka.servers)))
+                admin = await _whole(stack.enter_async_context(Admin(settings.kafka.cluster)))
                 while True:
                     async with asyncio.timeout(_ANSWER_SECONDS):
                         health.lag = await _whole(_lag(settings, admin))
@@ -99,7 +99,7 @@ async def _whole(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _account(settings: Settings, clickhouse: ClickHouse) -> Status:
-    async with Admin(settings.kafka.servers) as admin:
+    async with Admin(settings.kafka.cluster) as admin:
         return await collect(settings, admin, clickhouse)
 
 

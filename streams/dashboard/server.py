@@ -13,6 +13,7 @@ from aiohttp import web
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
+from connectors.tls import serving
 from streams import process
 from streams.dashboard import files
 from streams.dashboard.counting import Counting
@@ -34,25 +35,27 @@ _AT_ONCE = 4
 _LATEST_WITHIN = (600, 21_600, 259_200)
 """Seconds before the end in which the latest rows are looked for, so that not all are read to find them."""
 _LONGEST_TEXT = 1_000
-_ANSWER_SECONDS = 60.0
 
 
 async def run(settings: Settings, data: DataFolder) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        Fatal: the port cannot be had, or ClickHouse is not as it should be.
+        Fatal: the port cannot be had, the certificate not be used, or ClickHouse is not as it should be.
     """
     stopped = asyncio.ensure_future(process.stop_event().wait())
+    page = settings.dashboard
+    tls = serving(page.certificate, page.private_key, "dashboard")
     async with AsyncExitStack() as stack:
-        clickhouse = ClickHouse(data.clickhouse_url(settings), _ANSWER_SECONDS)
+        clickhouse = data.connection(settings)
         stack.push_async_callback(clickhouse.close)
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
         dashboard = Dashboard(settings, clickhouse)
         runner = web.AppRunner(dashboard.application(), access_log=None, shutdown_timeout=1.0)
-        await process.serve(stack, runner, settings.dashboard.host, settings.dashboard.port, "the live page")
+        await process.serve(stack, runner, page.host, page.port, "the live page", tls=tls)
         tasks.begin(dashboard.work(tasks))
+        process.tell_ready()
         failed = asyncio.ensure_future(tasks.failure())
         await asyncio.wait({stopped, failed}, return_when=asyncio.FIRST_COMPLETED)
         if failed.done():

@@ -8,7 +8,7 @@ from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.cohorts import MissingFactsError, cohort_batch
 from streams.clock import now
-from streams.ingress.intake import Intake, Refusal, body_of, is_local
+from streams.ingress.intake import Intake, Refusal, body_of
 from streams.sections import Contacts
 
 SECRET_HEADER = "X-Gridstream-Secret"  # noqa: S105  its name
@@ -47,4 +47,4 @@ class CohortWebhook:
         if self._secret:
             given = request.headers.get(SECRET_HEADER, "").encode("utf-8", "replace")
             return compare_digest(given, self._secret)
-        return is_local(request)
+        return self._intake.is_local(request)

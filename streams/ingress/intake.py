@@ -3,16 +3,19 @@
 import asyncio
 import json
 from base64 import b64decode
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from hmac import compare_digest
-from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
 
 from connectors.errors import Reject, Retry
 from connectors.kafka import Producer, Record
+from schemas.topics import owner
 from streams import failpoints
+from streams.fairness import has_enough
+from streams.ingress.addresses import Network, is_local
 
 log = structlog.get_logger()
 
@@ -38,11 +41,14 @@ class Intake:
 
     Args:
         producer: started.
+        trusted_proxies: whose word is taken for where requests come from.
     """
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, trusted_proxies: Sequence[Network] = ()) -> None:
         self._producer = producer
-        self._unconfirmed = 0
+        self._trusted_proxies = trusted_proxies
+        self._free = _UNCONFIRMED_BYTES
+        self._unconfirmed: Counter[str] = Counter()
 
     async def accept(self, *records: tuple[str, Record]) -> None:
         """Return when Kafka has all records, each with its topic.
@@ -51,9 +57,11 @@ class Intake:
             Refusal: 503, as Kafka is away, slow or full; 413, as it takes no record this large.
         """
         size = sum(len(record.value) for _, record in records)
-        if self._unconfirmed + size > _UNCONFIRMED_BYTES:
+        whose = owner(records[0][0]) if records else ""
+        if size > self._free or has_enough(self._unconfirmed[whose], self._free):
             raise Refusal(503, "too much is waiting for Kafka", {"Retry-After": _RETRY_AFTER})
-        self._unconfirmed += size
+        self._free -= size
+        self._unconfirmed[whose] += size
         try:
             async with asyncio.timeout(_CONFIRM_SECONDS):
                 await failpoints.reach("before-publishing")
@@ -69,7 +77,12 @@ class Intake:
         except Reject as error:
             raise Refusal(413, "Kafka takes no record this large") from error
         finally:
-            self._unconfirmed -= size
+            self._free += size
+            self._unconfirmed[whose] -= size
+
+    def is_local(self, request: web.Request) -> bool:
+        """Whether a request comes from this machine."""
+        return is_local(request, self._trusted_proxies)
 
     async def ready(self) -> bool:
         """Whether Kafka answers."""
@@ -90,11 +103,6 @@ def has_basic_auth(request: web.Request, credentials: Iterable[bytes]) -> bool:
         given = b""
     matches = [compare_digest(given, credential) for credential in credentials]
     return any(matches)
-
-
-def is_local(request: web.Request) -> bool:
-    """Whether it comes from this machine."""
-    return bool(request.remote) and ip_address(str(request.remote)).is_loopback
 
 
 async def body_of(request: web.Request) -> bytes:

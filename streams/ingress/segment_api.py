@@ -10,7 +10,7 @@ from schemas import topics
 from schemas.cohorts import CohortBatch, contact_update
 from schemas.segment import MOST_BYTES, BadCallError, Call, audience, calls, upsert
 from streams.clock import now
-from streams.ingress.intake import Intake, Refusal, body_of, has_basic_auth, is_local
+from streams.ingress.intake import Intake, Refusal, body_of, has_basic_auth
 from streams.settings import Settings
 
 _ANY_ENCODING = zlib.MAX_WBITS | 32
@@ -38,7 +38,7 @@ class SegmentApi:
         Raises:
             Refusal: 401, without a write key; 400, for what is not a call; and what body and intake refuse.
         """
-        is_known = has_basic_auth(request, self._credentials) if self._credentials else is_local(request)
+        is_known = has_basic_auth(request, self._credentials) if self._credentials else self._intake.is_local(request)
         if not is_known:
             raise _refusal(401, "wrong or missing write key", {"WWW-Authenticate": "Basic"})
         body = _unpacked(await body_of(request), request.headers.get("Content-Encoding", ""))

@@ -1,5 +1,6 @@
 """The HTTP server: which endpoints there are, and how it runs."""
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from functools import partial
@@ -8,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from connectors.kafka import Producer
+from connectors.tls import serving
 from schemas import segment as segment_calls
 from streams import metrics, process
 from streams.delivery import persistently
@@ -23,6 +25,8 @@ _SOURCE = web.RequestKey("source", str)
 
 _IDLE_SECONDS = 60.0
 """How long a connection may stay without a request, and a request without the end of its headers."""
+_LAST_REQUESTS_SECONDS = 0.2
+"""What the last connection gets for its request to arrive: whoever has sent none by then is disconnected."""
 _LINGER_MS = 5
 """POSTs that arrive together go to Kafka together."""
 
@@ -35,22 +39,28 @@ async def run(settings: Settings, *, is_shared: bool = False) -> None:
         is_shared: other processes may serve the same port.
 
     Raises:
-        Fatal: the port cannot be had.
+        Fatal: the port cannot be had, or the certificate not be used.
     """
     stopped = process.stop_event()
+    ingress = settings.ingress
+    tls = serving(ingress.certificate, ingress.private_key, "ingress")
     async with AsyncExitStack() as stack:
-        producer = Producer(settings.kafka.servers, _LINGER_MS)
+        producer = Producer(settings.kafka.cluster, _LINGER_MS)
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
         await persistently("connecting to Kafka", producer.start)
         stack.push_async_callback(producer.stop)
         runner = _runner(application(settings, producer))
-        await process.serve(stack, runner, settings.ingress.host, settings.ingress.port, "ingress", is_shared=is_shared)
+        await process.serve(stack, runner, ingress.host, ingress.port, "ingress", is_shared=is_shared, tls=tls)
+        process.tell_ready()
         await stopped.wait()
+        for site in list(runner.sites):
+            await site.stop()
+        await asyncio.sleep(_LAST_REQUESTS_SECONDS)
 
 
 def application(settings: Settings, producer: Producer) -> web.Application:
     """The ingress's endpoints."""
-    intake = Intake(producer)
+    intake = Intake(producer, settings.ingress.trusted_proxies)
     app = web.Application(client_max_size=settings.ingress.max_body_bytes, middlewares=[_observed])
     endpoints = {source.name: EventWebhook(source, intake) for source in settings.sources}
 

@@ -1,6 +1,7 @@
 """Sending a simulated feed to an ingress as SendGrid's servers do: several at once, and again until it is taken."""
 
 import asyncio
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -150,6 +151,7 @@ async def simulate(
     count: int = 0,
     signer: Signer | None = None,
     credentials: tuple[str, str] | None = None,
+    trust: ssl.SSLContext | None = None,
     concurrency: int = 4,
     sizes: tuple[int, int] = (1, 200),
     on_progress: Callable[[Report], None] = _ignore,
@@ -164,6 +166,7 @@ async def simulate(
         count: how many events, repeats included; 0 is all of the feed, which may have no end.
         signer: has the source's private key. Without one, nothing is signed.
         credentials: user name and password of the source.
+        trust: what the ingress's certificate is checked with; None: the authorities of the system.
         concurrency: how many posts may be on their way at once.
         sizes: how many events a body has at least and at most. At a rate, no body has more than one second's.
         on_progress: called after each acknowledged post.
@@ -179,7 +182,7 @@ async def simulate(
     started = time.perf_counter()
     headers = _HEADERS | ({"Authorization": aiohttp.encode_basic_auth(*credentials)} if credentials else {})
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
-    connector = aiohttp.TCPConnector(limit=concurrency)
+    connector = aiohttp.TCPConnector(limit=concurrency, ssl=trust or True)
     try:
         async with (
             aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout) as session,

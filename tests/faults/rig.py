@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import orjson
 
 from connectors.errors import GridstreamError
-from connectors.kafka import Admin
+from connectors.kafka import Admin, Cluster
 from schemas.events import EVENTS
 from streams.accounting import Status
 from streams.groups import group
@@ -178,7 +178,7 @@ class Rig:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 with suppress(GridstreamError):
-                    async with Admin(self.pipeline.servers) as admin:
+                    async with Admin(Cluster(self.pipeline.servers)) as admin:
                         if await admin.members(group(role)) == number:
                             return
                 await asyncio.sleep(_STEP_SECONDS)

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from connectors.embedded import jars
 from connectors.embedded.kafka import Broker, new_cluster_id, prepare
+from connectors.kafka import Cluster
 from schemas import topics
 from streams import embedded
 from streams.settings import Settings
@@ -34,7 +35,7 @@ async def brokers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tup
         broker = Broker(folder / str(node), embedded.free_port(), controllers, node)
         address = f"127.0.0.1:{broker.port}"
         command = prepare(broker, files, cluster_id)
-        ready = partial(embedded.kafka_answers, address)
+        ready = partial(embedded.kafka_answers, Cluster(address))
         programs.append(Program(f"broker {node}", command, ready, log=folder / f"{node}.log"))
         addresses.append(address)
     async with Supervisor() as supervisor:

@@ -13,7 +13,7 @@ import faust
 import pytest
 
 from connectors.errors import Fatal
-from connectors.kafka import Admin
+from connectors.kafka import Admin, Cluster
 from streams import app as wiring
 from streams import worker
 from streams.batching import BatchPolicy, batches
@@ -39,7 +39,7 @@ class Engine:
         self.at_work = asyncio.Event()
 
     async def fill(self) -> None:
-        async with Admin(self.servers) as admin:
+        async with Admin(Cluster(self.servers)) as admin:
             await admin.ensure_topics({self.topic: {}}, 1, 1)
         await fill(self.servers, self.topic, *(str(number).encode() for number in range(_RECORDS)))
 
@@ -70,7 +70,7 @@ class Engine:
 
     async def committed(self) -> int:
         """How many records count as done."""
-        async with Admin(self.servers) as admin:
+        async with Admin(Cluster(self.servers)) as admin:
             return sum((await admin.committed(f"{self.topic}-group")).values())
 
     async def commits(self, records: int) -> bool:
@@ -108,7 +108,7 @@ class Ours(Engine):
     """gridstream's app and transport."""
 
     def app(self, agent: Agent, **_: Any) -> faust.App:
-        app = wiring.faust_app(f"{self.topic}-group", self.servers)
+        app = wiring.faust_app(f"{self.topic}-group", Cluster(self.servers))
         app.conf.broker_commit_interval = _COMMIT_SECONDS
         wiring.attach(app, self.topic, agent)
         return app

@@ -6,7 +6,7 @@ from pathlib import Path
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from connectors.kafka import Admin
+from connectors.kafka import Admin, Cluster
 from schemas import topics
 from schemas.events import EVENTS
 from streams.datafolder import DataFolder
@@ -23,7 +23,7 @@ _DELIVERED = next(event for event in EVENTS if event.name == "delivered")
 
 async def empty(rig: Rig, topic: str) -> int:
     """Have Kafka remove all records of a topic, as retention does: how many that took."""
-    async with Admin(rig.pipeline.servers) as asked:
+    async with Admin(Cluster(rig.pipeline.servers)) as asked:
         ends = await asked.offsets([topic])
     admin = AIOKafkaAdminClient(bootstrap_servers=rig.pipeline.servers)
     await admin.start()

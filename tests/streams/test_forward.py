@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.event_webhook import Signer
-from connectors.kafka import Admin
+from connectors.kafka import Admin, Cluster
 from schemas import topics
 from schemas.events import EVENTS
 from streams.datafolder import DataFolder
@@ -37,7 +37,7 @@ async def eventually(is_so: Callable[[], bool | Awaitable[bool]]) -> None:
 async def start(pipeline: Pipeline, role: str, *destinations: str) -> None:
     """Start a worker and wait until it reads: a destination begins with what comes from then on."""
     await pipeline.supervisor.start(pipeline.worker(role))
-    async with Admin(pipeline.servers) as admin:
+    async with Admin(Cluster(pipeline.servers)) as admin:
 
         async def reads() -> bool:
             return all([await admin.members(group(role, each)) for each in destinations])

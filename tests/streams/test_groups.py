@@ -56,11 +56,11 @@ async def test_a_new_destination_begins_at_the_end_and_one_that_has_read_stays_w
     raw = topics.raw(source)
     group = f"gridstream.relay.{source}"
     await ensure_topics(settings)
-    producer = Producer(settings.kafka.servers)
+    producer = Producer(settings.kafka.cluster)
     await producer.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(producer.stop)
-        admin = await stack.enter_async_context(Admin(settings.kafka.servers))
+        admin = await stack.enter_async_context(Admin(settings.kafka.cluster))
         await producer.publish(raw, Record(b"k", b"before"))
         await ensure_beginnings(settings)
         first = await admin.committed(group)

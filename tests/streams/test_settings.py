@@ -100,6 +100,21 @@ def test_secrets_do_not_show() -> None:
         ('[[amplitude]]\nsource = "x"', "amplitude.source: found 'x', expected one of sendgrid"),
         ("[[amplitude]]\n[[amplitude]]", "amplitude: two have the same name (sendgrid, sendgrid)"),
         ('[[amplitude]]\ncustom_args = "flat"', "expected allowed_args beside custom_args"),
+        (
+            '[ingress]\ncertificate = "c.pem"',
+            "ingress: found one of certificate and private_key, expected both",
+        ),
+        ('[dashboard]\nprivate_key = "k.pem"', "dashboard: found one of certificate and private_key, expected both"),
+        ('[ingress]\ntrusted_proxies = ["10.0.0.300"]', "ingress.trusted_proxies[0]"),
+        ('[kafka]\nsecurity_protocol = "SSL"', 'kafka: found security_protocol = "SSL" without bootstrap_servers'),
+        (
+            '[kafka]\nbootstrap_servers = "h:1"\nsecurity_protocol = "SASL_SSL"\nusername = "u"',
+            'kafka: found security_protocol = "SASL_SSL" without a login, expected username and password',
+        ),
+        (
+            '[kafka]\nbootstrap_servers = "h:1"\nusername = "u"\npassword = "p"',
+            'kafka: found security_protocol = "PLAINTEXT" with a login, expected username and password with SASL_SSL',
+        ),
         ('[[relays]]\nurl = "host"', "relays[0].url: found a value that is not shown, expected http(s)://"),
         ('[[relays]]\nurl = "http://h"\n[[relays]]\nurl = "http://h"', "relays: two have the same name"),
     ],
