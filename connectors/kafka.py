@@ -58,6 +58,13 @@ class Record(NamedTuple):
     headers: Headers = NO_HEADERS
 
 
+class Copies(NamedTuple):
+    """Of a partition: how many brokers are to have it, and how many have all of it."""
+
+    replicas: int
+    in_sync: int
+
+
 @contextmanager
 def translated(servers: str) -> Iterator[None]:
     """Raise Kafka's errors as Retry, Reject or Fatal."""
@@ -277,8 +284,7 @@ class Admin:
         """
         with translated(self._servers):
             existing = set(await self._admin.list_topics())
-            brokers = len((await self._admin.describe_cluster())["brokers"])
-            replicas = copies or min(_COPIES, brokers)
+            replicas = copies or min(_COPIES, await self.brokers())
             # Kafka's own default is 1: a leader that is alone would confirm what dies with it.
             safe = {"min.insync.replicas": str(replicas - 1)} if replicas >= _COPIES else {}
             new = [
@@ -312,6 +318,28 @@ class Admin:
             first = await self._consumer.beginning_offsets(partitions)
             following = await self._consumer.end_offsets(partitions)
         return {(tp.topic, tp.partition): (first[tp], following[tp]) for tp in partitions}
+
+    async def brokers(self) -> int:
+        """How many brokers there are.
+
+        Raises:
+            Retry: Kafka would not say.
+        """
+        with translated(self._servers):
+            return len((await self._admin.describe_cluster())["brokers"])
+
+    async def copies(self, topics: Iterable[str]) -> dict[tuple[str, int], Copies]:
+        """The replicas of each partition, by topic and partition. A missing topic has none.
+
+        Raises:
+            Retry: Kafka would not say.
+        """
+        with translated(self._servers):
+            return {
+                (topic["topic"], partition["partition"]): Copies(len(partition["replicas"]), len(partition["isr"]))
+                for topic in await self._admin.describe_topics(list(topics))
+                for partition in topic["partitions"]
+            }
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
         """A consumer group's committed offsets, by topic and partition.
