@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import NamedTuple, Self, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -45,7 +46,6 @@ _BATCH_BYTES = 1 << 20
 _REQUEST_BYTES = 24 << 20
 """Above the largest record of any topic."""
 _CLOSE_SECONDS = 5
-_COPIES = 3
 _COORDINATOR_SECONDS = 10.0
 _COORDINATOR_STEP_SECONDS = 0.1
 
@@ -248,6 +248,9 @@ class Admin:
         Retry: on entry, where Kafka cannot be reached.
     """
 
+    COPIES: ClassVar = 3
+    """Of each partition, where there are so many brokers."""
+
     def __init__(self, bootstrap_servers: str) -> None:
         self._servers = bootstrap_servers
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
@@ -284,9 +287,9 @@ class Admin:
         """
         with translated(self._servers):
             existing = set(await self._admin.list_topics())
-            replicas = copies or min(_COPIES, await self.brokers())
+            replicas = copies or min(self.COPIES, await self.brokers())
             # Kafka's own default is 1: a leader that is alone would confirm what dies with it.
-            safe = {"min.insync.replicas": str(replicas - 1)} if replicas >= _COPIES else {}
+            safe = {"min.insync.replicas": str(replicas - 1)} if replicas >= self.COPIES else {}
             new = [
                 NewTopic(name, partitions, replicas, topic_configs={**safe, **settings})
                 for name, settings in topics.items()
@@ -298,6 +301,22 @@ class Admin:
                     if code and not issubclass(for_code(code), TopicAlreadyExistsError):
                         raise for_code(code)(message)
         return [topic.name for topic in new]
+
+    async def configure_topics(self, topics: Mapping[str, Mapping[str, str]]) -> None:
+        """Have topics that are there these settings and no others; the cluster's defaults serve for the rest.
+
+        Args:
+            topics: settings by name.
+
+        Raises:
+            Retry, Fatal: Kafka would not.
+        """
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict(each)) for name, each in topics.items()]
+        with translated(self._servers):
+            for answer in await self._admin.alter_configs(resources):
+                for code, message, *_ in answer.resources:
+                    if code:
+                        raise for_code(code)(message)
 
     async def offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
         """The first and the next offset of each partition, by topic and partition. A missing topic has none.
