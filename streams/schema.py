@@ -36,16 +36,28 @@ def capped(settings: Settings) -> dict[str, dict[str, str]]:
     """The settings of all topics by name; with the embedded Kafka, those that keep it within kafka.embedded_bytes.
 
     Kafka removes whole segments and never the last one, so a partition takes up to a segment more than is retained.
+
+    Raises:
+        Fatal: so little is not enough for so many partitions.
     """
     wanted = {topic.name: dict(topic.settings) for topic in wanted_topics(settings)}
-    if settings.kafka.bootstrap_servers or not settings.kafka.embedded_bytes:
+    room, partitions = settings.kafka.embedded_bytes, settings.kafka.partitions
+    if settings.kafka.bootstrap_servers or not room:
         return wanted
     raw = {topics.raw(source.name) for source in settings.sources}
-    for names, share in ((raw, _RAW_SHARE), (wanted.keys() - raw, 1 - _RAW_SHARE)):
-        room = int(settings.kafka.embedded_bytes * share / (len(names) * settings.kafka.partitions))
-        segment = min(max(room // 4, _SMALLEST_SEGMENT), _LARGEST_SEGMENT)
+    others = wanted.keys() - raw
+    of_others = max(int(room * (1 - _RAW_SHARE)), len(others) * partitions * _SMALLEST_SEGMENT)
+    least = len(wanted) * partitions * _SMALLEST_SEGMENT
+    if room < least:
+        raise Fatal(
+            f"kafka.embedded_bytes: found {room:,}, expected at least {least:,}: "
+            f"{len(wanted)} topics of {partitions} partitions, each with room for a large record"
+        )
+    for names, share in ((raw, room - of_others), (others, of_others)):
+        each = share // (len(names) * partitions)
+        segment = min(max(each // 4, _SMALLEST_SEGMENT), _LARGEST_SEGMENT)
         for name in names:
-            wanted[name] |= {"retention.bytes": str(max(room - segment, 0)), "segment.bytes": str(segment)}
+            wanted[name] |= {"retention.bytes": str(each - segment), "segment.bytes": str(segment)}
     return wanted
 
 
@@ -53,7 +65,7 @@ async def configure_topics(settings: Settings) -> None:
     """Have the topics of an embedded Kafka that are there the settings that they would be made with now.
 
     Raises:
-        Retry, Fatal: Kafka would not.
+        Retry, Fatal: Kafka would not, or kafka.embedded_bytes is too little.
     """
     async with Admin(settings.kafka.servers) as admin:
         await admin.configure_topics(capped(settings))

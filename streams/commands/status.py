@@ -83,7 +83,7 @@ async def _watch(installation: Installation, console: Console) -> None:
                 last = look
             except GridstreamError as error:
                 trouble = Problem(str(error), "gridstream doctor says more; it is asked again and again")
-                shown = Group(_problems([trouble]), screen(last.status) if last else "")
+                shown = screen(last.status if last else Status(), trouble=trouble)
             live.update(shown, refresh=True)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), max(_PAUSE_SECONDS, _REST * (time.monotonic() - began)))
@@ -131,14 +131,15 @@ def changes(before: Look | None, now: Look) -> dict[str, float]:
     return {name: (numbers[1][name] - numbers[0].get(name, 0)) / (now.at - before.at) for name in numbers[1]}
 
 
-def screen(found: Status, changed: dict[str, float] | None = None) -> RenderableType:
+def screen(found: Status, changed: dict[str, float] | None = None, *, trouble: Problem | None = None) -> RenderableType:
     """Everything on one screen.
 
     Args:
         found: to be shown.
         changed: by how much a second its numbers change, if that is known.
+        trouble: why it is not up to date.
     """
-    wrong = list(problems(found))
+    wrong = [*([trouble] if trouble else []), *problems(found)]
     well = Text.from_markup("[green]✓[/green] nothing is wrong")
     tables = [_accounts(found, changed), _roles(found, changed)]
     shown: list[RenderableType] = [_problems(wrong) if wrong else well, Columns(tables)]

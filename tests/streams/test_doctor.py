@@ -99,12 +99,8 @@ async def test_what_is_well_needs_nothing(
         await apply([source], clickhouse)
         found = await findings(settings, data)
 
-    assert [each.subject for each in found.values() if each.remedy] == [
-        "role normalize",
-        "role store",
-        "role relay old",
-        "ingress",
-    ]
+    wrong = {each.subject for each in found.values() if each.remedy and "disk" not in each.subject}
+    assert wrong == {"role normalize", "role store", "role relay old", "ingress"}  # none of them runs
     assert found["replicas"].state == "1 of each partition on 1 brokers, all in sync"
     assert found["relay old"].state == "its consumer is there: it answers 405 where nothing is posted"
 
