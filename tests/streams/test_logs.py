@@ -27,6 +27,8 @@ from tests.pipeline import Pipeline, running
 
 ADDRESS = "ada.lovelace+secret@example.com"
 PASSWORD = "correct-horse-battery"
+HIDDEN = json.dumps("…@…").strip('"')
+"""What stands for an address in a log that is JSON."""
 _AT = 1_790_000_000_000
 _PATIENCE_SECONDS = 60
 _LOCAL = st.text("abcdefgzäß0189.+-_", min_size=1, max_size=20)
@@ -100,16 +102,16 @@ async def test_no_line_of_a_run_names_a_person_or_a_key(
             wrong = {"Authorization": aiohttp.encode_basic_auth("sendgrid", f"{PASSWORD}!")}
             assert await pipeline.post(opened, **wrong) == 401
             click = next(event for event in EVENTS if event.name == "click")
-            refused = orjson.dumps({"event_id": "x", "timestamp": ADDRESS})
+            refused = orjson.dumps({"event_id": "x", ADDRESS: 1})  # ClickHouse says that there is no such column
             await pipeline.publish(topics.events(source, click), Record(None, refused))
             mail = Call("track", "m1", ADDRESS, "", "Ordered", _AT, _AT, {}, {"email": ADDRESS}, {})
             await pipeline.publish(topics.MAILS, Record(mail.key, mail.record(), NO_HEADERS))
 
             await pipeline.settled()
-            await logged(pipeline, "store", "row refused by ClickHouse", "…@…")
-            await logged(pipeline, "forward", "cannot take …@…")
-            await logged(pipeline, "relay", "cannot take …@…")
-            await logged(pipeline, "mail", "…@… is refused")
+            await logged(pipeline, "store", "row refused by ClickHouse", HIDDEN)
+            await logged(pipeline, "forward", f"cannot take {HIDDEN}")
+            await logged(pipeline, "relay", f"cannot take {HIDDEN}")
+            await logged(pipeline, "mail", f"{HIDDEN} is refused")
             secrets = [ADDRESS, PASSWORD, amplitude.api_key, sendgrid.key, "lovelace"]
             processes = ("ingress", "normalize", "store", *roles)
     for process in processes:
