@@ -43,6 +43,7 @@ bench-long: bench
 	$(BIN)/python -m bench.growth --rows 1000000 10000000 100000000
 	$(BIN)/python -m bench.backlog
 	$(BIN)/python -m bench.fairness
+	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.contacts
 	$(BIN)/python -m bench.objects
 	$(BIN)/python -m bench.forward

@@ -198,6 +198,8 @@ async def prepare(settings: Settings, data: DataFolder, *, databases: bool = Tru
     """
     check_certificates(settings)
     await schema.ensure_topics(settings)
+    if not settings.kafka.bootstrap_servers:
+        await schema.configure_topics(settings)  # those that were there share their room with what came
     await ensure_beginnings(settings)
     if databases:
         clickhouse = data.connection(settings)
@@ -205,7 +207,7 @@ async def prepare(settings: Settings, data: DataFolder, *, databases: bool = Tru
         try:
             for source in settings.sources:
                 if await schema.missing_columns(source.name, clickhouse):
-                    await schema.apply([source.name], clickhouse)
+                    await schema.apply([source.name], clickhouse, settings.clickhouse.cluster)
         finally:
             await clickhouse.close()
 

@@ -14,7 +14,7 @@ import aiohttp
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from connectors.clickhouse import ClickHouse
-from connectors.kafka import Admin, Producer, Record
+from connectors.kafka import Admin, Cluster, Producer, Record
 from connectors.tls import trusting_only
 from schemas.ddl import identifier
 from streams import embedded
