@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python -m bench.floor
 	$(BIN)/python -m bench.ingress
 	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.attack
 	$(BIN)/python -m bench.contacts
 	$(BIN)/python -m bench.objects
 	$(BIN)/python -m bench.forward
@@ -46,6 +47,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.dependencies
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -8,7 +8,8 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, mail, run, sync
+from streams.commands import cohorts, dead_letters, look, mail, run, sync, webhook
+from streams.harmless import harmless
 
 cli = typer.Typer(
     name="gridstream",
@@ -34,6 +35,7 @@ cli.add_typer(look.schema, name="schema")
 cli.add_typer(dead_letters.group, name="dead-letters")
 cli.add_typer(cohorts.group, name="cohorts")
 cli.add_typer(mail.group, name="mail")
+cli.add_typer(webhook.group, name="webhook")
 
 
 @cli.callback(invoke_without_command=True)
@@ -50,7 +52,7 @@ def main() -> None:
         cli()
     except GridstreamError as error:
         for line in str(error).splitlines():
-            print(f"gridstream: {line}", file=sys.stderr)  # noqa: T201  this is what it is for
+            print(f"gridstream: {harmless(line)}", file=sys.stderr)  # noqa: T201  this is what it is for
         sys.exit(1)
 
 

@@ -6,9 +6,14 @@ from typing import NamedTuple
 from connectors.amplitude import Amplitude
 from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
+from connectors.http import ForbiddenError
 from connectors.kafka import Admin
+from connectors.kafka_table import KafkaTable
 from connectors.sendgrid import SendGrid
 from connectors.sendgrid_objects import SendGridObjects, missing_scopes
+from connectors.sendgrid_webhooks import SendGridWebhooks
+from schemas import topics
+from schemas.verification_keys import RegisteredWebhook
 from streams import embedded
 from streams.datafolder import DataFolder
 from streams.groups import groups
@@ -18,6 +23,7 @@ from streams.schema import missing_columns, wanted_topics
 from streams.sections import Amplitude as AmplitudeSettings
 from streams.sections import Contacts, Mail, Source
 from streams.settings import Settings
+from streams.verification_keys import registered
 
 
 class Finding(NamedTuple):
@@ -36,14 +42,16 @@ class Finding(NamedTuple):
 
 async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
     """Check one thing after the other."""
+    webhooks = await _registered(settings)
     for source in settings.sources:
-        yield _credentials(source)
+        yield _credentials(source, is_registered=any(each.source == source.name for each in webhooks))
     async for finding in _kafka(settings):
         yield finding
     async for finding in _clickhouse(settings, data):
         yield finding
     for source in settings.with_api_key:
         yield await _objects(source)
+        yield await _tracking(source)
     for entry in settings.contacts:
         yield await _contacts(entry, settings.source(entry.source))
     for destination in settings.amplitude:
@@ -70,6 +78,33 @@ async def _objects(source: Source) -> Finding:
             subject, f"lacks {', '.join(missing)}", f"what needs them is not synced: {access.lack(source, missing)}"
         )
     return Finding(subject, "may read all objects")
+
+
+async def _tracking(source: Source) -> Finding:
+    subject = f"tracking of {source.name}"
+    try:
+        async with SendGridWebhooks(source.api_key.get_secret_value(), source.api_url, source.on_behalf_of) as api:
+            off = await api.untracked()
+    except ForbiddenError:
+        return Finding(subject, "not known: the api_key lacks the scope tracking_settings.read")
+    except GridstreamError as error:
+        return Finding(subject, str(error), "check sources.api_key, api_url and on_behalf_of")
+    if off:
+        never = ", ".join(_NEVER[name] for name in off)
+        remedy = "switch it on in SendGrid, Settings > Tracking, or do without"
+        return Finding(subject, f"{', '.join(off)} tracking is off: {never} will never come", remedy)
+    return Finding(subject, "opens, clicks and unsubscribes are tracked")
+
+
+_NEVER = {"open": "open", "click": "click", "subscription": "unsubscribe"}
+
+
+async def _registered(settings: Settings) -> list[RegisteredWebhook]:
+    try:
+        async with KafkaTable(settings.kafka.servers, topics.VERIFICATION_KEYS) as table:
+            return registered(table)
+    except GridstreamError:  # Kafka is away, which is a finding of its own, or nobody has made the topic
+        return []
 
 
 async def _amplitude(entry: AmplitudeSettings, source: Source) -> Finding:
@@ -122,10 +157,12 @@ async def _mail(entry: Mail, source: Source) -> Finding:
     return Finding("mail", f"its API key may send at {source.api_url} ({_MAIL_SCOPE}){beside}")
 
 
-def _credentials(source: Source) -> Finding:
-    proofs = ["a signature"] * bool(source.public_keys) + ["a password"] * bool(source.password)
+def _credentials(source: Source, *, is_registered: bool) -> Finding:
+    proofs = ["a signature"] * (is_registered or bool(source.public_keys)) + ["a password"] * bool(source.password)
     if proofs:
         return Finding(f"source {source.name}", f"asks for {' and '.join(proofs)}")
+    if source.api_key.get_secret_value():
+        return Finding(f"source {source.name}", "open to this machine only, until: gridstream webhook register URL")
     return Finding(f"source {source.name}", "open, to this machine only")
 
 

@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+from streams.harmless import harmless
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -23,10 +25,10 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
     """
     if to_terminal is None:
         to_terminal = sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    rendering: list[structlog.typing.Processor] = (
+        [_harmless, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if to_terminal
-        else structlog.processors.JSONRenderer(sort_keys=False)
+        else [structlog.processors.JSONRenderer(sort_keys=False)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -34,7 +36,7 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                renderer,
+                *rendering,
             ],
             foreign_pre_chain=_SHARED,
         )
@@ -49,3 +51,7 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)
+
+
+def _harmless(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: harmless(value) if isinstance(value, str) else value for name, value in entry.items()}

@@ -13,7 +13,7 @@ from schemas import ddl
 from streams import accounting
 from streams import schema as databases
 from streams.commands.options import DATA, Config, Data, Installation
-from streams.commands.printing import harmless, print_findings, print_table
+from streams.commands.printing import plain, print_findings, print_table
 from streams.doctor import examine
 from streams.groups import group
 
@@ -65,7 +65,7 @@ def _destinations(found: accounting.Status) -> Table:
         table.add_column(column, justify="right")
     table.add_column("why")
     for name, each in found.destinations.items():
-        reasons = "; ".join(f"{count:,} × {harmless(reason)}" for reason, count in each.refused.items())
+        reasons = plain("; ".join(f"{count:,} × {reason}" for reason, count in each.refused.items()))
         waits = f"{each.oldest_waiting_seconds:,.0f} s" if each.delayed else ""
         refused = sum(each.refused.values())
         table.add_row(name, f"{each.done:,}", f"{each.delayed:,}", waits, f"{refused:,}", reasons)
