@@ -6,6 +6,7 @@ import os
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any, get_args
@@ -17,9 +18,11 @@ import pytest
 from pydantic import BaseModel
 
 from connectors.errors import Fatal
+from connectors.kafka import Admin
 from schemas import topics
 from streams import embedded
 from streams.datafolder import DataFolder
+from streams.groups import group
 from streams.settings import Settings, load
 from tests.fakes.faults import Respond
 from tests.fakes.server import Answer, Call, FakeServer
@@ -108,6 +111,12 @@ async def installed(
     async with running(servers, data, source, folder, environment=environment) as pipeline:
         dashboard = pipeline.process("dashboard", ["dashboard"])
         await pipeline.supervisor.start(dashboard, *map(pipeline.worker, ROLES))
+        async with Admin(pipeline.servers) as admin:
+            for joined in (
+                group("forward", source),
+                group("relay", "copy"),
+            ):  # which begin with what comes from then on
+                await eventually(partial(admin.members, joined))
         yield pipeline, {**secrets, "token": "recognisable-token"}
 
 
