@@ -44,6 +44,7 @@ bench-long: bench
 	$(BIN)/python -m bench.backlog
 	$(BIN)/python -m bench.fairness
 	$(BIN)/python -m bench.scaling
+	$(BIN)/python -m bench.attack
 	$(BIN)/python -m bench.contacts
 	$(BIN)/python -m bench.objects
 	$(BIN)/python -m bench.forward
@@ -55,6 +56,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.dependencies
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ import aiohttp
 import orjson
 
 from connectors.errors import Fatal, Retry
-from connectors.http import error_for
+from connectors.http import error_for, redacted
 from schemas.amplitude import AmplitudeEvent
 
 HOSTS = {"us": "https://api2.amplitude.com", "eu": "https://api.eu.amplitude.com"}
@@ -100,6 +100,7 @@ class Amplitude:
 
     def __init__(self, api_key: str, url: str, min_id_length: int, timeout: float = 60.0) -> None:
         self._url = url.rstrip("/")
+        self._key = api_key
         self._head = (
             b'{"api_key":'
             + orjson.dumps(api_key)
@@ -174,7 +175,10 @@ class Amplitude:
             async with self._session.post(
                 self._url + api.path, data=BytesIO(body), headers=_JSON, allow_redirects=False
             ) as response:
-                return response.status, await response.read(), response.headers
+                answer = await response.read()
+                if response.status != _OK:
+                    answer = redacted(answer.decode("utf-8", "replace"), self._key).encode()
+                return response.status, answer, response.headers
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Retry(f"Amplitude does not answer: {str(error) or type(error).__name__}") from error
 

@@ -7,6 +7,7 @@ from connectors.errors import Fatal, GridstreamError, Reject, Retry
 
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SHOWN = 500
+_HIDDEN = "(not shown)"
 
 
 class NotFoundError(Fatal):
@@ -38,6 +39,13 @@ def error_for(status: int, text: str, headers: Mapping[str, str], system: str) -
         return Retry(reason, _wait(headers))
     fatal = _FATAL.get(status)
     return fatal(reason) if fatal else Reject(reason, text)
+
+
+def redacted(text: str, *secrets: str) -> str:
+    """A text without secrets: an answer may repeat what it was asked with, and what it says ends in logs and tables."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, _HIDDEN)
+    return text
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:

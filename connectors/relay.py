@@ -3,12 +3,13 @@
 from io import BytesIO
 from types import TracebackType
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
 from connectors.errors import Retry
 from connectors.event_webhook import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from connectors.http import error_for
+from connectors.http import error_for, redacted
 from schemas.relay import Copy
 
 _CONNECT_SECONDS = 5.0
@@ -28,6 +29,8 @@ class Consumer:
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url
+        parts = urlsplit(url)
+        self._secrets = (url, parts.password or "", unquote(parts.password or ""), parts.query)
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT_SECONDS))
         self._session: aiohttp.ClientSession | None = None
 
@@ -72,8 +75,13 @@ class Consumer:
                 self._url, data=BytesIO(copy.body), headers=headers, allow_redirects=False
             ) as response:
                 if response.status // 100 != 2:  # noqa: PLR2004
-                    text = (await response.content.read(_SHOWN)).decode("utf-8", "replace")
+                    text = self._without_secrets((await response.content.read(_SHOWN)).decode("utf-8", "replace"))
                     error = error_for(response.status, text, response.headers, "the relay's consumer")
                     raise Retry(str(error).rstrip(": "), error.after if isinstance(error, Retry) else None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Retry(f"the relay's consumer does not answer: {str(error) or type(error).__name__}") from error
+            reason = self._without_secrets(str(error)) or type(error).__name__
+            raise Retry(f"the relay's consumer does not answer: {reason}") from error
+
+    def _without_secrets(self, text: str) -> str:
+        """What it says may have parts of the URL in it, of which some let others in."""
+        return redacted(text, *self._secrets)

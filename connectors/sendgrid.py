@@ -18,7 +18,7 @@ import aiohttp
 import orjson
 
 from connectors.errors import Fatal, GridstreamError, Retry
-from connectors.http import NotFoundError, error_for
+from connectors.http import NotFoundError, error_for, redacted
 
 MOST_FOUND = 100
 """Addresses in one search."""
@@ -95,6 +95,7 @@ class SendGrid:
     def __init__(self, api_key: str, api_url: str, connections: int = _CONNECTIONS) -> None:
         self._connections = connections
         self._url = api_url.rstrip("/")
+        self._key = api_key
         self._headers = {"Authorization": f"Bearer {api_key}"}
         self._session: aiohttp.ClientSession | None = None
 
@@ -225,7 +226,7 @@ class SendGrid:
                 if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
                     # The sandbox mode is answered with 200 instead of 202.
                     return SentMail(response.headers.get("X-Message-Id", ""), status != HTTPStatus.OK)
-                reason = f"SendGrid answered {status}: {await _text(response)}"
+                reason = f"SendGrid answered {status}: {redacted(await _text(response), self._key)}"
                 if status < HTTPStatus.BAD_REQUEST:
                     raise Fatal(f"{reason} (is api_url right?)")
                 error = error_for(status, reason.partition(": ")[2], response.headers, "SendGrid")
@@ -319,9 +320,8 @@ class SendGrid:
             patience = timeout or self._session.timeout
             async with self._session.request(method, url, data=data, headers=headers, timeout=patience) as response:
                 if response.status >= 400:  # noqa: PLR2004
-                    raise error_for(
-                        response.status, await response.text(errors="replace"), response.headers, "SendGrid"
-                    )
+                    text = redacted(await response.text(errors="replace"), self._key)
+                    raise error_for(response.status, text, response.headers, "SendGrid")
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Retry(f"SendGrid does not answer: {str(error) or type(error).__name__}") from error

@@ -39,6 +39,12 @@ CALLS = "gridstream.calls"
 """Calls of Segment's API: rows of the table `calls`, keyed by user."""
 MAILS = "gridstream.mails"
 """Calls whose event a rule turns into a mail, as `Call.record` writes them, keyed by user."""
+VERIFICATION_KEYS = "gridstream.verification-keys"
+"""Public keys of Event Webhooks that `gridstream webhook register` set up, keyed by source and webhook; compacted.
+
+In Kafka, because it is the one thing that every ingress has in common and can write to, wherever it runs. Whoever may
+write here can post as SendGrid does; so can whoever may write into a raw topic.
+"""
 
 
 SHARED = "gridstream"
@@ -92,6 +98,7 @@ def shared() -> Iterator[Topic]:
     """The topics that belong to no source."""
     for name in (COHORTS, CALLS):
         yield Topic(name, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+    yield Topic(VERIFICATION_KEYS, {"cleanup.policy": "compact"})
 
 
 def of_objects() -> Iterator[Topic]:

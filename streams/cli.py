@@ -8,7 +8,8 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, mail, reload, run, status, sync
+from streams.commands import cohorts, dead_letters, look, mail, reload, run, status, sync, webhook
+from streams.harmless import harmless
 
 cli = typer.Typer(
     name="gridstream",
@@ -35,6 +36,7 @@ cli.add_typer(look.schema, name="schema")
 cli.add_typer(dead_letters.group, name="dead-letters")
 cli.add_typer(cohorts.group, name="cohorts")
 cli.add_typer(mail.group, name="mail")
+cli.add_typer(webhook.group, name="webhook")
 
 
 @cli.callback(invoke_without_command=True)
@@ -52,7 +54,7 @@ def main() -> None:
     except GridstreamError as error:
         text = str(error) if logs.is_of_command() else logs.hidden(str(error))
         for line in text.splitlines():
-            print(f"gridstream: {line}", file=sys.stderr)  # noqa: T201  this is what it is for
+            print(f"gridstream: {harmless(line)}", file=sys.stderr)  # noqa: T201  this is what it is for
         sys.exit(1)
 
 

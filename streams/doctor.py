@@ -8,11 +8,16 @@ from typing import NamedTuple
 from connectors.amplitude import Amplitude
 from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
+from connectors.http import ForbiddenError
 from connectors.kafka import Admin
+from connectors.kafka_table import KafkaTable
 from connectors.relay import Consumer
 from connectors.sendgrid import SendGrid
 from connectors.sendgrid_objects import SendGridObjects, missing_scopes
+from connectors.sendgrid_webhooks import SendGridWebhooks
 from connectors.tls import trusting_only
+from schemas import topics
+from schemas.verification_keys import RegisteredWebhook
 from streams import embedded
 from streams.datafolder import DataFolder
 from streams.groups import groups
@@ -22,6 +27,7 @@ from streams.schema import missing_columns, wanted_topics
 from streams.sections import Amplitude as AmplitudeSettings
 from streams.sections import Contacts, Mail, Relay, Source
 from streams.settings import Settings
+from streams.verification_keys import registered
 
 _ROOM = 0.15
 """Of a disk that has to be free: as for the alert GridstreamDisk."""
@@ -45,7 +51,8 @@ class Finding(NamedTuple):
 
 async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
     """Check one thing after the other."""
-    for finding in _doors(settings):
+    webhooks = {each.source for each in await _registered(settings)}
+    for finding in _doors(settings, webhooks):
         yield finding
     async for finding in _kafka(settings):
         yield finding
@@ -67,6 +74,7 @@ async def _accounts(settings: Settings) -> AsyncIterator[Finding]:
     """Everybody else's servers: where objects, contacts and mails are, and where events and POSTs go."""
     for source in settings.with_api_key:
         yield await _objects(source)
+        yield await _tracking(source)
     for entry in settings.contacts:
         yield await _contacts(entry, settings.source(entry.source))
     for destination in settings.amplitude:
@@ -91,6 +99,33 @@ async def _objects(source: Source) -> Finding:
             subject, f"lacks {', '.join(missing)}", f"what needs them is not synced: {access.lack(source, missing)}"
         )
     return Finding(subject, "may read all objects")
+
+
+async def _tracking(source: Source) -> Finding:
+    subject = f"tracking of {source.name}"
+    try:
+        async with SendGridWebhooks(source.api_key.get_secret_value(), source.api_url, source.on_behalf_of) as api:
+            off = await api.untracked()
+    except ForbiddenError:
+        return Finding(subject, "not known: the api_key lacks the scope tracking_settings.read")
+    except GridstreamError as error:
+        return Finding(subject, str(error), "check sources.api_key, api_url and on_behalf_of")
+    if off:
+        never = ", ".join(_NEVER[name] for name in off)
+        remedy = "switch it on in SendGrid, Settings > Tracking, or do without"
+        return Finding(subject, f"{', '.join(off)} tracking is off: {never} will never come", remedy)
+    return Finding(subject, "opens, clicks and unsubscribes are tracked")
+
+
+_NEVER = {"open": "open", "click": "click", "subscription": "unsubscribe"}
+
+
+async def _registered(settings: Settings) -> list[RegisteredWebhook]:
+    try:
+        async with KafkaTable(settings.kafka.cluster, topics.VERIFICATION_KEYS) as table:
+            return registered(table)
+    except GridstreamError:  # Kafka is away, which is a finding of its own, or nobody has made the topic
+        return []
 
 
 async def _amplitude(entry: AmplitudeSettings, source: Source) -> Finding:
@@ -155,19 +190,23 @@ async def _mail(entry: Mail, source: Source) -> Finding:
     return Finding("mail", f"its API key may send at {source.api_url} ({_MAIL_SCOPE}){beside}")
 
 
-def _doors(settings: Settings) -> Iterator[Finding]:
+def _doors(settings: Settings, registered: Collection[str]) -> Iterator[Finding]:
     """Who is let in where; that an open door is open to this machine only, the settings see to."""
     for source in settings.sources:
-        proofs = ["a signature"] * bool(source.public_keys) + ["a password"] * bool(source.password)
-        yield _door(f"source {source.name}", " and ".join(proofs))
+        is_signed = source.name in registered or bool(source.public_keys)
+        proofs = ["a signature"] * is_signed + ["a password"] * bool(source.password)
+        can_register = bool(source.api_key.get_secret_value())
+        yield _door(
+            f"source {source.name}", " and ".join(proofs), ", until: gridstream webhook register URL" * can_register
+        )
     for entry in settings.contacts:
-        yield _door(f"webhook of contacts {entry.name}", "its secret" if entry.secret.get_secret_value() else "")
+        yield _door(f"webhook of contacts {entry.name}", "its secret" if entry.secret else "")
     yield _door("segment", "a write key" if settings.segment.write_keys else "")
     yield _door("live page", "its password" if settings.dashboard.password.get_secret_value() else "")
 
 
-def _door(subject: str, proof: str) -> Finding:
-    return Finding(subject, f"asks for {proof}" if proof else "open, to this machine only")
+def _door(subject: str, proof: str, until: str = "") -> Finding:
+    return Finding(subject, f"asks for {proof}" if proof else f"open, to this machine only{until}")
 
 
 def _room(subject: str, free: int, total: int, remedy: str) -> Finding:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import structlog
 
+from streams.harmless import harmless
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -67,10 +69,10 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
     """
     if to_terminal is None:
         to_terminal = sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    rendering: list[structlog.typing.Processor] = (
+        [_harmless, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if to_terminal
-        else structlog.processors.JSONRenderer(sort_keys=False)
+        else [structlog.processors.JSONRenderer(sort_keys=False)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -79,7 +81,7 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _without_people,
-                renderer,
+                *rendering,
             ],
             foreign_pre_chain=_SHARED,
         )
@@ -99,3 +101,7 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
 def is_of_command() -> bool:
     """Whether what this process says is an answer to a person, not a log."""
     return structlog.contextvars.get_contextvars().get("role") == COMMAND
+
+
+def _harmless(_logger: object, _method: str, entry: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: harmless(value) if isinstance(value, str) else value for name, value in entry.items()}

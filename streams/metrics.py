@@ -11,6 +11,7 @@ REQUEST_SECONDS = Histogram(
     "From a request's arrival to its answer",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+CROWDED_OUT = Counter("gridstream_crowded_out", "Connections that gave way to new ones: ingress.max_connections")
 ACCEPTED_BYTES = Counter("gridstream_accepted_bytes", "Bodies that Kafka confirmed", ["source"])
 BODIES = Counter("gridstream_bodies", "Raw records normalized", ["source"])
 EVENTS = Counter("gridstream_events", "Events normalized and published", ["source", "event"])

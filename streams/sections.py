@@ -43,7 +43,13 @@ def _one_or_many(value: object) -> object:
     return value
 
 
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_one_or_many)]
+def _none_empty(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not all(secret.get_secret_value() for secret in secrets):
+        raise ValueError("expected no empty one in a list: it would let everybody in")
+    return secrets
+
+
+Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_one_or_many), AfterValidator(_none_empty)]
 """One secret, or several that are valid at once while one is being replaced."""
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -113,6 +119,12 @@ class Ingress(_Section):
     def scheme(self) -> str:
         """Of its URL."""
         return "https" if _https(self) else "http"
+
+    max_connections: int = Field(
+        500,
+        gt=0,
+        description="of each process at once; beyond that those give way that have brought nothing, or take longest",
+    )
 
 
 class Kafka(_Section):
@@ -260,6 +272,11 @@ class Source(_Section):
     api_url: HttpUrl = Field(
         "https://api.sendgrid.com", description="of SendGrid's API; in the EU: https://api.eu.sendgrid.com"
     )
+    on_behalf_of: str = Field(
+        "",
+        pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$|^$",
+        description="the subuser whose webhook it is, where api_key is its parent account's; objects need its own key",
+    )
 
     @field_validator("name")
     @classmethod
@@ -290,9 +307,10 @@ class Contacts(_Section):
     name: str = Field("default", pattern="^[a-z][a-z0-9_-]{0,62}$", description="path segment of the cohort webhook")
     source: str = Field("", description="whose api_url and database it uses, and whose api_key; empty: the first")
     api_key: ApiKey = Field(SecretStr(""), description="of its own, instead of the source's")
-    secret: SecretStr = Field(
-        SecretStr(""),
-        description="what the sender puts into the header X-Gridstream-Secret; empty: only on a loopback address",
+    secret: Secrets = Field(
+        (),
+        description="what the sender puts into the header X-Gridstream-Secret, or a list while it is being changed; "
+        "empty: only on a loopback address",
     )
     flush_seconds: float = Field(60, gt=0, description="the cadence: how long changes are gathered")
     list_prefix: str = Field("", max_length=50, description="a list is named prefix + cohort name")

@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -106,13 +107,14 @@ class Settings(BaseSettings):
             return self
         reason = f"ingress.host: {self.ingress.host} would let anybody post to"
         for source in self.sources:
-            if source.is_open:
+            # With an api_key the key can be registered: until then the ingress refuses what comes (event_webhook.py).
+            if source.is_open and not source.api_key.get_secret_value():
                 raise ValueError(
-                    f"{reason} the source {source.name}: "
-                    'set its public_keys (Signed Event Webhook) or a password, or keep host = "127.0.0.1"'
+                    f"{reason} the source {source.name}: set its public_keys (Signed Event Webhook) or a password, "
+                    'its api_key for `gridstream webhook register`, or keep host = "127.0.0.1"'
                 )
         for entry in self.contacts:
-            if not entry.secret.get_secret_value():
+            if not entry.secret:
                 raise ValueError(f'{reason} the contacts {entry.name}: set their secret, or keep host = "127.0.0.1"')
         return self
 
@@ -264,19 +266,34 @@ def _line(details: ErrorDetails) -> str:
 
 
 def _siblings(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for step in path[:-1]:
-        if step in model.model_fields:
-            annotation = model.model_fields[step].annotation
-            model = next(kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type))
+    *_, model = _models(path[:-1])
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _shown(path: list[str], value: object) -> str:
-    secret = any(step in ("password", "url", "secret", "api_key", "write_keys") for step in path)
+    secret = any("SecretStr" in repr(field.annotation) for field in _fields(path))
     if secret or isinstance(value, list | tuple | dict):  # a secret may be inside
         return "a value that is not shown"
     return repr(value)
+
+
+def _fields(path: list[str]) -> list[FieldInfo]:
+    """What the steps of a path are declared as; a place in a list is not."""
+    steps = zip(_models(path), path, strict=False)
+    return [model.model_fields[step] for model, step in steps if step in model.model_fields]
+
+
+def _models(path: list[str]) -> list[type[BaseModel]]:
+    """The section in which each step of a path is looked for, and the one that the whole path leads to."""
+    models: list[type[BaseModel]] = [Settings]
+    for step in path:
+        model = models[-1]
+        if step in model.model_fields:
+            annotation = model.model_fields[step].annotation
+            kinds = [kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type)]
+            model = next((kind for kind in kinds if issubclass(kind, BaseModel)), model)
+        models.append(model)
+    return models
 
 
 def is_loopback(host: str) -> bool:

@@ -191,7 +191,7 @@ def _require_free_ports(settings: Settings) -> None:
 def _next_steps(settings: Settings, data: DataFolder, *, demo: bool) -> str:
     source = settings.source()
     if source.is_open:
-        access = "Open to this machine only. Before SendGrid may post: its verification key as public_keys"
+        access = "Open to this machine only, until SendGrid's key is known: gridstream webhook register URL"
     else:
         access = "Requests need the source's signature or password, as configured"
     embedded = f"http://127.0.0.1:{settings.clickhouse.embedded_port}/"

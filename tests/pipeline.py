@@ -96,11 +96,11 @@ class Pipeline:
         environment = {**self._environment, "FAILPOINTS": str(self.plans(name))}
         return Program(name, [*self._launcher, *arguments], is_ready, environment, self._log(name))
 
-    async def command(self, *arguments: str) -> tuple[int, str, str]:
-        """Run `gridstream` on it: exit code, output, errors."""
+    async def command(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """Run `gridstream` on it, with further variables: exit code, output, errors."""
         process = await asyncio.create_subprocess_exec(
             *(*GRIDSTREAM, *arguments),
-            env={**os.environ, **self._environment},
+            env={**os.environ, **self._environment, **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

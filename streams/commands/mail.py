@@ -19,6 +19,7 @@ from schemas.mail import MailRules
 from streams.clock import now
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.printing import print_findings, print_table
+from streams.harmless import harmless
 from streams.mail.agent import resend as resending
 from streams.mail.book import STATES, Entry, MailBook
 from streams.mail.check import check as examine
@@ -62,7 +63,7 @@ def trial(
     given = _table(properties)
     sent = asyncio.run(_trial(Installation.of(config, data), rule, to, given, is_sandbox=sandbox))
     if sent.is_delivered:
-        typer.echo(f"SendGrid took the mail to {to}: message {sent.message_id}")
+        typer.echo(f"SendGrid took the mail to {to}: message {harmless(sent.message_id)}")
     else:
         typer.echo(f"SendGrid would take the mail to {to}; in sandbox mode it delivers nothing")
 

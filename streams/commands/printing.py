@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.doctor import Finding
+from streams.harmless import harmless
 
 _PIPE_WIDTH = 10_000
 """Where nobody's eyes limit the width, no value is cut."""
@@ -26,9 +27,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothin
         console = Console(highlight=False, width=_PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD)
     for column in columns:
-        table.add_column(harmless(column), overflow="fold")
+        table.add_column(plain(column), overflow="fold")
     for row in rows:
-        table.add_row(*map(harmless, row))
+        table.add_row(*map(plain, row))
     console.print(table if table.row_count or not nothing else nothing)
 
 
@@ -37,19 +38,13 @@ async def print_findings(findings: AsyncIterator[Finding]) -> bool:
     console = Console(highlight=False, soft_wrap=True)
     is_well = True
     async for subject, state, remedy in findings:
-        console.print("[red]✗[/red]" if remedy else "[green]✓[/green]", harmless(f"{subject}:"), harmless(state))
+        console.print("[red]✗[/red]" if remedy else "[green]✓[/green]", plain(f"{subject}:"), plain(state))
         if remedy:
-            console.print("   →", harmless(remedy))
+            console.print("   →", plain(remedy))
             is_well = False
     return is_well
 
 
-def harmless(value: object) -> Text:
-    """A value as text whose control characters are shown instead of obeyed, and which is no markup."""
-    return Text("".join(map(_shown, str(value))))
-
-
-def _shown(character: str) -> str:
-    if character.isprintable() or character == "\n":
-        return character
-    return character.encode("unicode_escape").decode()
+def plain(value: object) -> Text:
+    """A value as text that is harmless, and no markup."""
+    return Text(harmless(value))

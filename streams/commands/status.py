@@ -19,7 +19,7 @@ from connectors.errors import GridstreamError
 from streams import accounting
 from streams.accounting import Status
 from streams.commands.options import DATA, Config, Data, Installation
-from streams.commands.printing import harmless
+from streams.commands.printing import plain
 from streams.groups import group
 from streams.process import stop_event
 
@@ -153,8 +153,8 @@ def _problems(wrong: list[Problem]) -> Text:
         line
         for problem in wrong
         for line in (
-            Text.assemble(("✗ ", "red"), harmless(problem.what)),
-            Text.assemble("   → ", harmless(problem.remedy)),
+            Text.assemble(("✗ ", "red"), plain(problem.what)),
+            Text.assemble("   → ", plain(problem.remedy)),
         )
     ]
     return Text("\n").join(lines)
@@ -192,10 +192,10 @@ def _destinations(found: Status) -> Table:
         table.add_column(column, justify="right")
     table.add_column("why")
     for name, each in found.destinations.items():
-        reasons = "; ".join(f"{count:,} × {harmless(reason)}" for reason, count in each.refused.items())
+        reasons = plain("; ".join(f"{count:,} × {reason}" for reason, count in each.refused.items()))
         waits = f"{each.oldest_waiting_seconds:,.0f} s" if each.delayed else ""
         refused = sum(each.refused.values())
-        table.add_row(name, f"{each.done:,}", f"{each.delayed:,}", waits, f"{refused:,}", Text(reasons))
+        table.add_row(name, f"{each.done:,}", f"{each.delayed:,}", waits, f"{refused:,}", reasons)
     return table
 
 

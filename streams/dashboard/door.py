@@ -1,11 +1,9 @@
 """Who may see the page, and what a browser may do with it."""
 
-from base64 import b64decode
-from hmac import compare_digest
-
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from streams import basic_auth
 from streams.sections import Dashboard
 from streams.settings import is_loopback
 
@@ -47,7 +45,8 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
 
 def _refusal(request: web.Request, password: bytes) -> web.Response | None:
     if password:
-        if compare_digest(_given(request), password):
+        _, _, given = basic_auth.given(request).partition(b":")
+        if basic_auth.is_among(given, [password]):
             return None
         headers = {"WWW-Authenticate": 'Basic realm="gridstream", charset="UTF-8"'}
         return web.json_response({"error": "the password is dashboard.password"}, status=401, headers=headers)
@@ -55,11 +54,3 @@ def _refusal(request: web.Request, password: bytes) -> web.Response | None:
     if not is_loopback(request.url.host or ""):
         return web.json_response({"error": "without dashboard.password the page is at 127.0.0.1 only"}, status=403)
     return None
-
-
-def _given(request: web.Request) -> bytes:
-    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-    try:
-        return b64decode(encoded, validate=True).partition(b":")[2] if scheme.lower() == "basic" else b""
-    except ValueError:
-        return b""

@@ -1,14 +1,14 @@
 """The endpoint of Amplitude's cohort webhook."""
 
-from hmac import compare_digest
-
 from aiohttp import web
 
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.cohorts import MissingFactsError, cohort_batch
+from streams import basic_auth
 from streams.clock import now
-from streams.ingress.intake import Intake, Refusal, body_of
+from streams.ingress.intake import Intake
+from streams.ingress.refusal import Refusal
 from streams.sections import Contacts
 
 SECRET_HEADER = "X-Gridstream-Secret"  # noqa: S105  its name
@@ -25,7 +25,7 @@ class CohortWebhook:
     def __init__(self, contacts: Contacts, intake: Intake) -> None:
         self._account = contacts.name
         self._intake = intake
-        self._secret = contacts.secret.get_secret_value().encode()
+        self._secrets = [secret.get_secret_value().encode() for secret in contacts.secret]
 
     async def post(self, request: web.Request) -> web.Response:
         """Take one message of a cohort's.
@@ -35,7 +35,7 @@ class CohortWebhook:
         """
         if not self._is_known(request):
             raise Refusal(401, f"wrong or missing {SECRET_HEADER}")
-        body = await body_of(request)
+        body = await self._intake.bodies.read(request)
         try:
             batch = cohort_batch(body, self._account, now())
         except MissingFactsError as error:
@@ -44,7 +44,7 @@ class CohortWebhook:
         return web.Response()
 
     def _is_known(self, request: web.Request) -> bool:
-        if self._secret:
+        if self._secrets:
             given = request.headers.get(SECRET_HEADER, "").encode("utf-8", "replace")
-            return compare_digest(given, self._secret)
+            return basic_auth.is_among(given, self._secrets)
         return self._intake.is_local(request)

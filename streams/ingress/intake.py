@@ -1,11 +1,8 @@
-"""What all endpoints share: how a body is read, brought to Kafka, and refused."""
+"""What all endpoints share: how a body is read and brought to Kafka."""
 
 import asyncio
-import json
-from base64 import b64decode
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from hmac import compare_digest
+from collections.abc import Sequence
 
 import structlog
 from aiohttp import web
@@ -16,28 +13,22 @@ from schemas.topics import owner
 from streams import failpoints
 from streams.fairness import has_enough
 from streams.ingress.addresses import Network, is_local
+from streams.ingress.bodies import Bodies
+from streams.ingress.refusal import RETRY_AFTER, Refusal
 
 log = structlog.get_logger()
 
 _CONFIRM_SECONDS = 5.0
 """How long Kafka may take. A sender that waits longer gives up itself: some say after 10 s, SendGrid does not say."""
-_BODY_SECONDS = 20.0
-"""How long a sender may take for its body."""
-_RETRY_AFTER = "5"
 _UNCONFIRMED_BYTES = 64 << 20
 """So much may wait for Kafka at once; more is told to come again, so that memory stays bounded while Kafka is away."""
 
 
-class Refusal(web.HTTPException):
-    """An answer that is not a success, as JSON that says why."""
-
-    def __init__(self, status: int, reason: str, headers: dict[str, str] | None = None) -> None:
-        self.status_code = status
-        super().__init__(text=json.dumps({"error": reason}), content_type="application/json", headers=headers)
-
-
 class Intake:
     """Brings bodies to Kafka, or has their senders come again.
+
+    Attributes:
+        bodies: reads them.
 
     Args:
         producer: started.
@@ -45,6 +36,7 @@ class Intake:
     """
 
     def __init__(self, producer: Producer, trusted_proxies: Sequence[Network] = ()) -> None:
+        self.bodies = Bodies()
         self._producer = producer
         self._trusted_proxies = trusted_proxies
         self._free = _UNCONFIRMED_BYTES
@@ -59,7 +51,7 @@ class Intake:
         size = sum(len(record.value) for _, record in records)
         whose = owner(records[0][0]) if records else ""
         if size > self._free or has_enough(self._unconfirmed[whose], self._free):
-            raise Refusal(503, "too much is waiting for Kafka", {"Retry-After": _RETRY_AFTER})
+            raise Refusal(503, "too much is waiting for Kafka", RETRY_AFTER)
         self._free -= size
         self._unconfirmed[whose] += size
         try:
@@ -73,7 +65,7 @@ class Intake:
         except (Retry, TimeoutError) as error:
             topics = sorted({topic for topic, _ in records})
             log.warning("not accepted", topics=topics, reason=str(error) or "Kafka did not confirm in time")
-            raise Refusal(503, "Kafka did not confirm in time", {"Retry-After": _RETRY_AFTER}) from error
+            raise Refusal(503, "Kafka did not confirm in time", RETRY_AFTER) from error
         except Reject as error:
             raise Refusal(413, "Kafka takes no record this large") from error
         finally:
@@ -92,29 +84,3 @@ class Intake:
         except (Retry, TimeoutError):
             return False
         return True
-
-
-def has_basic_auth(request: web.Request, credentials: Iterable[bytes]) -> bool:
-    """Whether a request's user name and password, joined by a colon, are among some. Takes the same time if not."""
-    scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-    try:
-        given = b64decode(encoded, validate=True) if scheme.lower() == "basic" else b""
-    except ValueError:
-        given = b""
-    matches = [compare_digest(given, credential) for credential in credentials]
-    return any(matches)
-
-
-async def body_of(request: web.Request) -> bytes:
-    """A request's body.
-
-    Raises:
-        Refusal: it is too large or too slow.
-    """
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            return await request.read()
-    except TimeoutError as error:
-        raise Refusal(408, "the body took too long") from error
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Refusal(413, "the body is larger than ingress.max_body_bytes") from error

@@ -9,8 +9,10 @@ from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
 from schemas.cohorts import CohortBatch, contact_update
 from schemas.segment import MOST_BYTES, BadCallError, Call, audience, calls, upsert
+from streams import basic_auth
 from streams.clock import now
-from streams.ingress.intake import Intake, Refusal, body_of, has_basic_auth
+from streams.ingress.intake import Intake
+from streams.ingress.refusal import Refusal
 from streams.settings import Settings
 
 _ANY_ENCODING = zlib.MAX_WBITS | 32
@@ -38,16 +40,20 @@ class SegmentApi:
         Raises:
             Refusal: 401, without a write key; 400, for what is not a call; and what body and intake refuse.
         """
-        is_known = has_basic_auth(request, self._credentials) if self._credentials else self._intake.is_local(request)
-        if not is_known:
+        if not self._is_known(request):
             raise _refusal(401, "wrong or missing write key", {"WWW-Authenticate": "Basic"})
-        body = _unpacked(await body_of(request), request.headers.get("Content-Encoding", ""))
+        body = _unpacked(await self._intake.bodies.read(request), request.headers.get("Content-Encoding", ""))
         try:
             found = calls(request.match_info["endpoint"], body, now())
         except BadCallError as error:
             raise _refusal(400, str(error)) from error
         await self._intake.accept(*(record for call in found for record in self._records(call)))
         return web.json_response({"success": True})
+
+    def _is_known(self, request: web.Request) -> bool:
+        if self._credentials:
+            return basic_auth.is_among(basic_auth.given(request), self._credentials)
+        return self._intake.is_local(request)
 
     def _records(self, call: Call) -> list[tuple[str, Record]]:
         records = [(topics.CALLS, Record(call.key, call.line(), NO_HEADERS))]
@@ -78,7 +84,11 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
     """A body without its compression, which may not make it larger than the API takes."""
     if encoding.lower() not in ("gzip", "deflate"):
         return body
+    unpacking = zlib.decompressobj(_ANY_ENCODING)
     try:
-        return zlib.decompressobj(_ANY_ENCODING).decompress(body, MOST_BYTES + 1)
+        unpacked = unpacking.decompress(body, MOST_BYTES + 1)
     except zlib.error as error:
         raise _refusal(400, f"the body is not {encoding}: {error}") from error
+    if not unpacking.eof and len(unpacked) <= MOST_BYTES:
+        raise _refusal(400, f"the body ends before its {encoding} does")
+    return unpacked

@@ -11,7 +11,9 @@ from aiohttp import web
 
 from connectors.kafka import Record
 from streams.ingress import server as http_server
+from streams.ingress.bodies import Bodies
 from streams.settings import Settings
+from streams.verification_keys import VerificationKeys
 
 
 class FakeProducer:
@@ -39,9 +41,10 @@ class FakeProducer:
 class Server:
     """An ingress under test."""
 
-    def __init__(self, url: str, producer: FakeProducer, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, producer: FakeProducer, bodies: Bodies, session: aiohttp.ClientSession) -> None:
         self.url = url
         self.producer = producer
+        self.bodies = bodies
         self._session = session
 
     async def post(self, path: str = "/sendgrid", body: Any = b"[]", **headers: str) -> tuple[int, str]:
@@ -56,14 +59,15 @@ class Server:
 @asynccontextmanager
 async def serving(**settings: Any) -> AsyncIterator[Server]:
     producer = FakeProducer()
-    app = http_server.application(Settings(**settings), producer)  # type: ignore[arg-type]
-    runner = http_server._runner(app)
+    used = Settings(**settings)
+    app = http_server.application(used, producer, VerificationKeys(used))  # type: ignore[arg-type]
+    runner = http_server._Runner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
     async with aiohttp.ClientSession() as session:
-        yield Server(f"http://{host}:{port}", producer, session)
+        yield Server(f"http://{host}:{port}", producer, app[http_server._CONNECTIONS]._bodies, session)
     await runner.cleanup()
 
 

@@ -13,7 +13,7 @@ import pytest
 from connectors.errors import Reject, Retry
 from connectors.event_webhook import Signer
 from schemas.cohorts import CohortBatch
-from streams.ingress import intake
+from streams.ingress import bodies, intake
 from streams.ingress import server as http_server
 from tests.streams.serving import basic, serving
 
@@ -169,7 +169,7 @@ class TestLimits:
             assert (await server.post(**{"X-Long": "x" * 20_000}))[0] == 400
 
     async def test_a_sender_that_takes_too_long_for_its_body_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(intake, "_BODY_SECONDS", 0.05)
+        monkeypatch.setattr(bodies, "_BODY_SECONDS", 0.05)
         forever = asyncio.Event()
 
         async def slowly() -> AsyncIterator[bytes]:
