@@ -25,6 +25,8 @@ def statements(database: str) -> Iterator[str]:
     yield f"CREATE DATABASE IF NOT EXISTS {identifier(database)}"
     for table in TABLES:
         yield create_rows(database, table)
+        if table.younger:
+            yield add_columns(database, table)
         if table.looked_through:
             yield add_index(database, table)
         yield create_view(database, table)
@@ -47,6 +49,12 @@ def create_rows(database: str, table: Table) -> str:
         + (f"\nTTL {table.expires}" if table.expires else "")
         + f"\nSETTINGS {_FEW_FILES}"
     )
+
+
+def add_columns(database: str, table: Table) -> str:
+    """The columns that a database of an older version lacks."""
+    added = ", ".join(f"ADD COLUMN IF NOT EXISTS {_declaration(column)}" for column in table.younger)
+    return f"ALTER TABLE {identifier(database)}.{identifier(table.rows)} {added}"
 
 
 def add_index(database: str, table: Table) -> str:

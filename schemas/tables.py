@@ -27,6 +27,7 @@ class Table:
         searched: columns by whose value single rows are looked up.
         expires: a ClickHouse TTL expression: rows that nobody needs after a while.
         looked_through: whether somebody looks every second for rows that are new, by their version.
+        younger: columns that a database of an older version lacks.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Table:
     searched: tuple[str, ...] = ()
     expires: str = ""
     looked_through: bool = False
+    younger: tuple[Column, ...] = ()
 
     @property
     def rows(self) -> str:
@@ -59,6 +61,8 @@ def event_table(event: EventType) -> Table:
 EVENT_TABLES = {event.name: event_table(event) for event in EVENTS}
 """By the wire name of the event."""
 
+_REMOVED = Column("removed", IDENTITIES)
+
 DELIVERIES = Table(
     "deliveries",
     (
@@ -71,16 +75,30 @@ DELIVERIES = Table(
         Column("malformed", INTEGER),
         Column("identities", IDENTITIES),
         Column("expired", UNSIGNED),
+        _REMOVED,
     ),
     identity=("received_at", "partition", "offset"),
     time="received_at",
+    younger=(_REMOVED,),
 )
 """One row per accepted POST, by its record in the raw topic; `identities` are hashes of its events' identities.
 
+`removed` are keyed hashes of the identities of events that became no rows, as their person is forgotten.
 `expired` raw records just before it were taken by retention before anybody had read them. A replayed dead letter has a
 row too, whose `events` and `malformed` are what it changes in the sums: they may be 0 or negative. The receive time is
 part of the identity because a topic made anew counts its offsets from 0 again.
 """
+
+REMOVALS = Table(
+    "removals",
+    (
+        Column("identity", UNSIGNED),
+        Column("received_at", TIME),
+        Column("removed_at", TIME),
+    ),
+    identity=("identity",),
+)
+"""One row per event whose row was taken out again, by a keyed hash of its identity, which no delivery has any more."""
 
 DEAD_LETTERS = Table(
     "dead_letters",
@@ -329,6 +347,7 @@ TABLES = (
     *OBJECT_TABLES.values(),
     SYNCS,
     DELIVERIES,
+    REMOVALS,
     DEAD_LETTERS,
     COHORT_BATCHES,
     COHORT_CHANGES,

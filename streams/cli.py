@@ -8,7 +8,7 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, mail, run, sync
+from streams.commands import cohorts, dead_letters, look, mail, privacy, run, sync
 
 cli = typer.Typer(
     name="gridstream",
@@ -25,6 +25,8 @@ for command in (
     run.simulate,
     run.replay,
     sync.sync,
+    privacy.forget,
+    privacy.export,
     look.status,
     look.doctor,
     look.sql,

@@ -9,10 +9,16 @@ from schemas import ddl, topics
 from schemas.tables import TABLES
 from streams.settings import Settings
 
+_HOUR_MS = 3_600_000
+
 
 def wanted_topics(settings: Settings) -> list[topics.Topic]:
     """All topics that there should be."""
-    of_sources = [topic for source in settings.sources for topic in topics.of_source(source.name)]
+    of_sources = [
+        topic
+        for source in settings.sources
+        for topic in topics.of_source(source.name, int(source.raw_retention_hours * _HOUR_MS))
+    ]
     forwarded = {settings.source(entry.source).name for entry in settings.amplitude if entry.is_on}
     relayed = {settings.source(entry.source).name for entry in settings.relays if entry.is_on}
     return [

@@ -28,6 +28,7 @@ from schemas.amplitude import Casing, CustomArgs
 from schemas.events import EVENTS, EventType
 from schemas.mail import MailRules, Rule, check_field, check_recipients
 from schemas.mail_fields import FIELDS
+from schemas.privacy import Action, Later, Rules
 from schemas.topics import RAW_MAX_BYTES
 
 _RESERVED = frozenset({"default", "gridstream", "information_schema", "system"})
@@ -168,6 +169,13 @@ class Source(_Section):
     api_url: HttpUrl = Field(
         "https://api.sendgrid.com", description="of SendGrid's API; in the EU: https://api.eu.sendgrid.com"
     )
+    email: Action = Field("keep", description="the recipient's address in events: keep, hash (keyed) or drop")
+    ip: Action = Field("keep", description="the address of the recipient's device: keep, hash (keyed) or drop")
+    useragent: Action = Field("keep", description="what the recipient's device says it is: keep, hash (keyed) or drop")
+    url_query: Literal["keep", "drop"] = Field("keep", description="of links: what is behind `?` and `#`")
+    raw_retention_hours: float = Field(
+        168, gt=0, description="how long a raw topic that gridstream makes keeps bodies, as they came"
+    )
 
     @field_validator("name")
     @classmethod
@@ -185,6 +193,11 @@ class Source(_Section):
         for key in keys:
             public_key(key)
         return keys
+
+    @property
+    def rules(self) -> Rules:
+        """What of an event is stored."""
+        return Rules(self.email, self.ip, self.useragent, self.url_query)
 
     @property
     def is_open(self) -> bool:
@@ -225,6 +238,17 @@ class Objects(_Section):
     every_seconds: float = Field(10_800, gt=0, description="how often they are pulled; sources take turns in between")
 
 
+class Privacy(_Section):
+    """Personal data: what stands for it, and what becomes of people who are forgotten."""
+
+    key: SecretStr = Field(
+        SecretStr(""), description="what keyed hashes are made with; never change it. Empty: one in the data folder"
+    )
+    later_events: Later = Field(
+        "drop", description="an event of somebody who was forgotten before it came: drop, pseudonymize or keep"
+    )
+
+
 class Segment(_Section):
     """Where Segment's clients may post: endpoints like those of its tracking API."""
 
@@ -242,6 +266,7 @@ class Amplitude(_Section):
 
     source: str = Field("", description="whose events; empty: the first source")
     api_key: ApiKey = Field(SecretStr(""), description="of the Amplitude project; empty: off")
+    secret_key: ApiKey = Field(SecretStr(""), description="of the project; `gridstream forget --amplitude` needs it")
     region: Literal["us", "eu"] = Field("us", description="of the project")
     url: HttpUrl | Literal[""] = Field("", description="instead of the region's host; the API's path is appended")
     events: tuple[str, ...] = Field((), description='wire names ("open", "spamreport"); empty: all')

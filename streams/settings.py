@@ -29,6 +29,7 @@ from streams.sections import (
     Kafka,
     Mail,
     Objects,
+    Privacy,
     Relay,
     Segment,
     Source,
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     mail: Mail = Mail()
 
     objects: Objects = Objects()
+    privacy: Privacy = Privacy()
 
     amplitude: tuple[Amplitude, ...] = ()
     relays: tuple[Relay, ...] = ()
@@ -255,7 +257,7 @@ def _siblings(path: list[str]) -> list[str]:
 
 
 def _shown(path: list[str], value: object) -> str:
-    secret = any(step in ("password", "url", "secret", "api_key", "write_keys") for step in path)
+    secret = any(step in ("password", "url", "secret", "api_key", "secret_key", "key", "write_keys") for step in path)
     if secret or isinstance(value, list | tuple | dict):  # a secret may be inside
         return "a value that is not shown"
     return repr(value)
