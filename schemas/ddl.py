@@ -1,10 +1,10 @@
 """The statements that make a source's database, from the declared tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from schemas.columns import Column
 from schemas.events import ACTIVITY
-from schemas.tables import EVENT_TABLES, TABLES, Table
+from schemas.tables import EVENT_TABLES, EVENTS_KEPT, TABLES, Table
 
 _EXACT = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 """Partitions cannot share identities, so each is made exact by itself, side by side."""
@@ -14,14 +14,23 @@ _FEW_FILES = "min_bytes_for_wide_part = 134217728"
 third less, of 60,000 a quarter."""
 
 
+FOREVER: Mapping[str, int] = {}
+"""No table has a limit."""
+
+
 def identifier(name: str) -> str:
     """A name quoted for SQL, whatever characters it has."""
     escaped = name.replace("\\", "\\\\").replace("`", "\\`")
     return f"`{escaped}`"
 
 
-def statements(database: str) -> Iterator[str]:
-    """All statements, in order; each may be run again."""
+def statements(database: str, days: Mapping[str, int] = FOREVER) -> Iterator[str]:
+    """All statements, in order; each may be run again.
+
+    Args:
+        database: its name.
+        days: for how many rows are kept, by tables.KEPT_AS.
+    """
     yield f"CREATE DATABASE IF NOT EXISTS {identifier(database)}"
     for table in TABLES:
         yield create_rows(database, table)
@@ -29,8 +38,8 @@ def statements(database: str) -> Iterator[str]:
             yield add_columns(database, table)
         if table.looked_through:
             yield add_index(database, table)
-        yield create_view(database, table)
-    yield create_activity(database)
+        yield create_view(database, table, days)
+    yield create_activity(database, days)
     yield create_cohort_members(database)
     yield create_contact_rejects(database)
 
@@ -49,6 +58,40 @@ def create_rows(database: str, table: Table) -> str:
         + (f"\nTTL {table.expires}" if table.expires else "")
         + f"\nSETTINGS {_FEW_FILES}"
     )
+
+
+def limits(database: str, days: Mapping[str, int], engines: Mapping[str, str]) -> Iterator[str]:
+    """What has tables keep rows for so many days, or for ever again; nothing where they already do.
+
+    To set a limit that is set has ClickHouse look through all rows again.
+
+    Args:
+        database: its name.
+        days: for how many rows are kept, by tables.KEPT_AS.
+        engines: of the tables that are there, as ClickHouse writes them.
+    """
+    for table in TABLES:
+        limit, engine = limit_of(table, days), engines.get(table.rows, "")
+        change = f"MODIFY TTL {limit}" if limit else "REMOVE TTL"
+        if table.kept_as and (limit not in engine if limit else " TTL " in engine):
+            yield f"ALTER TABLE {identifier(database)}.{identifier(table.rows)} {change}"
+
+
+def limit_of(table: Table, days: Mapping[str, int]) -> str:
+    """The TTL of a table that rows leave after some days; empty where they stay.
+
+    A day later than readers see them last: ClickHouse takes them out whenever it merges.
+    """
+    kept = days.get(table.kept_as)
+    return f"toDateTime({table.aged_by}) + toIntervalDay({kept + 1})" if kept else ""
+
+
+def _young(table: Table, days: Mapping[str, int]) -> str:
+    """The condition under which readers see a row of what is counted in the account: all of a day go at once."""
+    kept = days.get(table.kept_as) if table.kept_as == EVENTS_KEPT else None
+    if not kept:
+        return ""
+    return f"\nWHERE stored.{identifier(table.aged_by)} >= toStartOfDay(now('UTC')) - toIntervalDay({kept})"
 
 
 def add_columns(database: str, table: Table) -> str:
@@ -71,20 +114,20 @@ def stored_columns(table: Table) -> tuple[Column, ...]:
     return table.columns if table.version in table.columns else (*table.columns, table.version)
 
 
-def create_view(database: str, table: Table) -> str:
+def create_view(database: str, table: Table, days: Mapping[str, int] = FOREVER) -> str:
     """What people query under the table's name: each identity once, without FINAL in their query."""
     return (
         f"CREATE OR REPLACE VIEW {identifier(database)}.{identifier(table.name)} AS\n"
         f"SELECT {', '.join(_seen(table, column) for column in table.columns)}\n"
-        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL\n{_EXACT}"
+        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL{_young(table, days)}\n{_EXACT}"
     )
 
 
-def create_activity(database: str) -> str:
+def create_activity(database: str, days: Mapping[str, int] = FOREVER) -> str:
     """The union of all event tables, exact because each of its parts is."""
     selects = [
         f"SELECT {', '.join(_seen(table, column) for column in ACTIVITY)}\n"
-        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL\n{_EXACT}"
+        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL{_young(table, days)}\n{_EXACT}"
         for table in EVENT_TABLES.values()
     ]
     return f"CREATE OR REPLACE VIEW {identifier(database)}.activity AS\n" + "\nUNION ALL\n".join(selects)

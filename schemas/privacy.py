@@ -194,9 +194,7 @@ class Guard:
         if not any(known) and received_at <= self._forgotten.newest:
             # It was there when somebody was forgotten, so all that mentioned them had to go.
             text = orjson.dumps(element).decode()
-            known = [
-                at for each in addresses(text) if (at := self._forgotten.get(self._mark(each), 0)) >= received_at
-            ]
+            known = [at for each in addresses(text) if (at := self._forgotten.get(self._mark(each), 0)) >= received_at]
         return max(known, default=0)
 
     def _mark(self, name: str) -> str:

@@ -1,6 +1,6 @@
 """Bringing Kafka and ClickHouse to what is declared: topics, databases, tables and views."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal
@@ -10,6 +10,9 @@ from schemas.tables import TABLES
 from streams.settings import Settings
 
 _HOUR_MS = 3_600_000
+_ENGINES = "SELECT name, engine_full FROM system.tables WHERE database = {database:String}"
+NO_LIMITS: Mapping[str, Mapping[str, int]] = {}
+"""No table of any source has a limit."""
 
 
 def wanted_topics(settings: Settings) -> list[topics.Topic]:
@@ -45,14 +48,25 @@ async def ensure_topics(settings: Settings) -> list[str]:
         return await admin.ensure_topics(wanted, settings.kafka.partitions, settings.kafka.replication_factor)
 
 
-async def apply(sources: Iterable[str], clickhouse: ClickHouse) -> None:
-    """Make what is missing in the databases; what is there stays.
+async def apply(
+    sources: Iterable[str], clickhouse: ClickHouse, days: Mapping[str, Mapping[str, int]] = NO_LIMITS
+) -> None:
+    """Make what is missing in the databases; what is there stays, as long as it is to be kept.
+
+    Args:
+        sources: names of them.
+        clickhouse: connected.
+        days: for how many rows are kept, by source and tables.KEPT_AS.
 
     Raises:
         Retry, Reject, Fatal: ClickHouse would not.
     """
     for source in sources:
-        for statement in ddl.statements(source):
+        limits = days.get(source, ddl.FOREVER)
+        for statement in ddl.statements(source, limits):
+            await clickhouse.query(statement)
+        engines = dict((await clickhouse.query(_ENGINES, {"database": source})).result_rows)
+        for statement in ddl.limits(source, limits, engines):
             await clickhouse.query(statement)
 
 

@@ -29,6 +29,7 @@ from schemas.events import EVENTS, EventType
 from schemas.mail import MailRules, Rule, check_field, check_recipients
 from schemas.mail_fields import FIELDS
 from schemas.privacy import Action, Later, Rules
+from schemas.tables import KEPT_AS
 from schemas.topics import RAW_MAX_BYTES
 
 _RESERVED = frozenset({"default", "gridstream", "information_schema", "system"})
@@ -173,6 +174,9 @@ class Source(_Section):
     ip: Action = Field("keep", description="the address of the recipient's device: keep, hash (keyed) or drop")
     useragent: Action = Field("keep", description="what the recipient's device says it is: keep, hash (keyed) or drop")
     url_query: Literal["keep", "drop"] = Field("keep", description="of links: what is behind `?` and `#`")
+    retention_days: dict[str, Annotated[int, Field(gt=0)]] = Field(
+        {}, description=f"how long rows are kept, by table: {', '.join(KEPT_AS)}. Others, and without it: for ever"
+    )
     raw_retention_hours: float = Field(
         168, gt=0, description="how long a raw topic that gridstream makes keeps bodies, as they came"
     )
@@ -186,6 +190,23 @@ class Source(_Section):
                 f"and none of {', '.join(sorted(_RESERVED))}"
             )
         return name
+
+    @field_validator("retention_days")
+    @classmethod
+    def _are_tables(cls, days: dict[str, int]) -> dict[str, int]:
+        if unknown := set(days) - set(KEPT_AS):
+            raise ValueError(f"expected any of {', '.join(KEPT_AS)}, and {', '.join(sorted(unknown))} is none")
+        return days
+
+    @model_validator(mode="after")
+    def _rows_outlive_bodies(self) -> Self:
+        # A body that is still there and has no row in deliveries would count as lost.
+        least = int(self.raw_retention_hours / 24) + 2
+        if short := [name for name in ("events", "mails") if self.retention_days.get(name, least) < least]:
+            raise ValueError(
+                f"expected at least {least} retention_days for {' and '.join(short)}, as raw_retention_hours is set"
+            )
+        return self
 
     @field_validator("public_keys")
     @classmethod

@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         """The sources whose objects can be pulled."""
         return tuple(source for source in self.sources if source.api_key.get_secret_value())
 
+    @property
+    def retention_days(self) -> dict[str, dict[str, int]]:
+        """For how many days rows are kept, by source and tables.KEPT_AS."""
+        return {source.name: source.retention_days for source in self.sources}
+
     def source(self, name: str = "") -> Source:
         """The source of a name; without one, the first.
 

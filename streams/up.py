@@ -104,7 +104,7 @@ async def _start(
     clickhouse = ClickHouse(data.clickhouse_url(settings))
     await clickhouse.connect()
     try:
-        await schema.apply([source.name for source in settings.sources], clickhouse)
+        await schema.apply(settings.retention_days, clickhouse, settings.retention_days)
     finally:
         await clickhouse.close()
     by_role: dict[str, list[Group]] = defaultdict(list)

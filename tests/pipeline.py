@@ -26,6 +26,8 @@ from streams.supervisor import Program, Supervisor
 
 GRIDSTREAM = (sys.executable, "-m", "streams.cli")
 NO_ENVIRONMENT: Mapping[str, str] = {}
+PRIVACY_KEY = "the key of all tests"
+"""One for all: who is forgotten stands in a topic that they share."""
 _PATIENCE_SECONDS = 60
 
 
@@ -190,6 +192,7 @@ async def running(
         "GRIDSTREAM_INGRESS__PORT": str(embedded.free_port()),
         "GRIDSTREAM_WORKER__METRICS_PORT": "0",
         "GRIDSTREAM_SOURCES": json.dumps(sources),
+        "GRIDSTREAM_PRIVACY__KEY": PRIVACY_KEY,
         **environment,
     }
     clickhouse = ClickHouse(data.clickhouse_url(servers))

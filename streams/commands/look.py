@@ -113,7 +113,9 @@ schema = typer.Typer(help="The statements that make the databases.", no_args_is_
 def schema_show(config: Config = None, data: Data = DATA) -> None:
     """Print the statements for all sources."""
     for source in Installation.of(config, data).settings.sources:
-        for statement in ddl.statements(source.name):
+        for statement in ddl.statements(source.name, source.retention_days):
+            typer.echo(f"{statement};\n")
+        for statement in ddl.limits(source.name, source.retention_days, {}):
             typer.echo(f"{statement};\n")
 
 
@@ -125,7 +127,7 @@ def schema_apply(config: Config = None, data: Data = DATA) -> None:
 
 
 async def _apply(installation: Installation) -> None:
-    names = [source.name for source in installation.settings.sources]
+    days = installation.settings.retention_days
     async with installation.clickhouse() as clickhouse:
-        await databases.apply(names, clickhouse)
-    typer.echo(f"The schema is in place: {', '.join(names)}")
+        await databases.apply(days, clickhouse, days)
+    typer.echo(f"The schema is in place: {', '.join(days)}")

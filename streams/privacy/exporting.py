@@ -1,6 +1,6 @@
 """What is stored of somebody: the rows of every table, as readers see them."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from connectors.clickhouse import ClickHouse
@@ -13,7 +13,7 @@ from streams.sections import Source
 
 async def export(
     clickhouse: ClickHouse, source: Source, address: str, marks: Marks | None
-) -> AsyncIterator[tuple[Table, list[Mapping[str, Any]]]]:
+) -> AsyncGenerator[tuple[Table, list[Mapping[str, Any]]]]:
     """The rows of each table of a source that tell of somebody; tables without any are left out.
 
     Args:
