@@ -41,6 +41,7 @@ bench: install
 	$(BIN)/python -m bench.forward
 	$(BIN)/python -m bench.mail
 	$(BIN)/python -m bench.dashboard
+	$(BIN)/python -m bench.forget
 
 lint: install
 	$(BIN)/ruff check .

@@ -119,7 +119,8 @@ def _fillings() -> Iterator[str]:
         )
 
 
-async def _fill(clickhouse: ClickHouse, events: int, console: Console) -> None:
+async def fill(clickhouse: ClickHouse, events: int, console: Console) -> None:
+    """Fill the event tables of the source `sendgrid`."""
     messages = int(events / _PER_MESSAGE)
     parameters = {
         "end": datetime.now(UTC).replace(tzinfo=None),
@@ -167,7 +168,7 @@ async def measure(events: int, folder: Path) -> None:
         await clickhouse.connect()
         await schema.apply([_SOURCE], clickhouse)
         if not (await clickhouse.query(f"SELECT count() FROM {_SOURCE}.processed_rows")).result_rows[0][0]:
-            await _fill(clickhouse, events, console)
+            await fill(clickhouse, events, console)
         (stored, newest), *_ = (
             await clickhouse.query(
                 f"SELECT (SELECT count() FROM {_SOURCE}.activity), "

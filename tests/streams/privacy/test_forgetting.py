@@ -16,7 +16,7 @@ from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest, xxh32_hexdigest, xxh64_
 
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
-from schemas.columns import TIME, Column
+from schemas.columns import COUNTS, TIME
 from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.normalize import FORGOTTEN, Normalizer
@@ -108,27 +108,18 @@ async def forget(pipeline: Pipeline, *arguments: str) -> dict[str, Any]:
 
 def row_about(table: Table, email: str, number: int) -> dict[str, object]:
     """A row of any table that names somebody wherever it can."""
-
-    def value(column: Column) -> object:
-        kind = column.type.clickhouse
-        if column.type is TIME:
-            return f"2026-10-0{number} 12:00:00.000"
-        if column.name == "encoding":
-            return "utf-8"
-        if column.name == "state":
-            return "waiting"
-        if kind.startswith("Map"):
-            return {"note": f"to {email}"}
-        if kind.startswith("Array(Tuple"):
-            return [[[email, "x"], False, 1]]
-        if kind.startswith("Array") and "String" in kind:
-            return [f"<{email}>"]
-        if "String" in kind:
-            return email if column.name in ("email", "user_id") else f'{{"about": "{email}"}}'
-        return number
-
-    columns = [column for column in table.columns if not column.type.clickhouse.startswith("Array(UInt64")]
-    return {column.name: value(column) for column in columns}
+    quoted = f'{{"about": "{email}"}}'
+    plain = {"encoding": "utf-8", "state": "waiting", "email": email, "user_id": email}
+    values: dict[str, object] = {
+        "Map(LowCardinality(String), String)": {"note": quoted},
+        "Array(String)": [quoted],
+        "Array(LowCardinality(String))": [quoted],
+        "String": quoted,
+        "LowCardinality(String)": quoted,
+        TIME.clickhouse: f"2026-10-0{number} 12:00:00.000",
+        COUNTS.clickhouse: [[[email, "x"], False, 1]],
+    }
+    return {column.name: plain.get(column.name, values.get(column.type.clickhouse, number)) for column in table.columns}
 
 
 async def post_call(pipeline: Pipeline, email: str) -> None:
@@ -170,7 +161,7 @@ async def test_nothing_is_left_in_any_part_of_any_table_nor_in_any_topic(
 
     tables, still = await traces(pipeline, ada)
     assert tables == set()
-    assert not {each for each in still if each.startswith(pipeline.source)}
+    assert still == set()
     assert report["sources"][pipeline.source]["events"] == 2 * len(EVENTS) + 2
     assert report["people"] == [MARKS(ada)]
     assert (report["remaining"], report["known"]) == (0, 0)
@@ -212,10 +203,7 @@ async def test_a_replay_brings_nobody_back_and_what_comes_later_is_counted(
     assert {each["topic"]: each["until"] for each in report["topics"]}.keys() >= held - {topics.CALLS}
     assert after.balanced
     assert after.removed == 2 * len(EVENTS)
-    assert (after.accepted - before.accepted, after.distinct) == (
-        0,
-        before.distinct,
-    ) or after.distinct == before.distinct
+    assert (after.accepted, after.distinct) == (before.accepted, before.distinct)
     assert after.rows == before.rows - after.removed
 
     later = {"event": "open", "email": ada, "sg_event_id": "later"}
