@@ -1,6 +1,6 @@
 """Forgetting people among many events: how long it takes, and how fresh the rows of new events are meanwhile.
 
-`python -m bench.forget --events 10000000 --people 1000` fills the tables as bench.dashboard does, counts them ahead, and
+`python -m bench.forget --events 10000000 --people 1000` fills the tables as bench.dashboard does, counts ahead, and
 runs `gridstream forget` beside a pipeline into which single events are posted and whose rows are looked for.
 """
 

@@ -65,7 +65,7 @@ async def apply(
         limits = days.get(source, ddl.FOREVER)
         for statement in ddl.statements(source, limits):
             await clickhouse.query(statement)
-        engines = dict((await clickhouse.query(_ENGINES, {"database": source})).result_rows)
+        engines = dict(map(tuple, (await clickhouse.query(_ENGINES, {"database": source})).result_rows))
         for statement in ddl.limits(source, limits, engines):
             await clickhouse.query(statement)
 

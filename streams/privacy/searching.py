@@ -58,7 +58,8 @@ class Place:
         texts = [text for name, type_ in types.items() if (text := _text(identifier(name), type_))]
         if {"payload", "encoding"} <= types.keys():
             texts.append("if(encoding = 'base64', tryBase64Decode(payload), '')")
-        return cls(table, key, tuple(name for name in _NAMES if name in types), tuple(texts))
+        quoted = ", ".join(identifier(column.strip("`")) for column in key.strip("()").split(", "))
+        return cls(table, quoted, tuple(name for name in _NAMES if name in types), tuple(texts))
 
 
 def _text(name: str, type_: str) -> str:

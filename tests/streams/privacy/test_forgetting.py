@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,12 +16,13 @@ from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest, xxh32_hexdigest, xxh64_
 
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
-from schemas.columns import COUNTS, TIME
+from schemas.columns import COUNTS, FLAG, TIME, time_text
 from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.normalize import FORGOTTEN, Normalizer
 from schemas.privacy import Marks
 from schemas.tables import CALLS, DELIVERIES, EVENT_TABLES, HOURLY, REMOVALS, TABLES, Table
+from streams.clock import now
 from streams.dashboard.counting import Counting
 from streams.datafolder import DataFolder
 from streams.schema import wanted_topics
@@ -69,8 +70,8 @@ def hashes(text: str) -> set[str]:
         hashlib.new(name, text.encode()).hexdigest() for name in hashlib.algorithms_guaranteed if "shake" not in name
     }
     found |= {hashlib.blake2b(text.encode(), digest_size=size).hexdigest() for size in (8, 16, 20, 32)}
-    found |= {hash_(text) for hash_ in (xxh3_64_hexdigest, xxh32_hexdigest, xxh64_hexdigest, xxh128_hexdigest)}
-    return found | {str(xxh3_64_intdigest(text))}
+    found |= {hash_(text.encode()) for hash_ in (xxh3_64_hexdigest, xxh32_hexdigest, xxh64_hexdigest, xxh128_hexdigest)}
+    return found | {str(xxh3_64_intdigest(text.encode()))}
 
 
 async def traces(pipeline: Pipeline, email: str) -> tuple[set[str], set[str]]:
@@ -116,8 +117,9 @@ def row_about(table: Table, email: str, number: int) -> dict[str, object]:
         "Array(LowCardinality(String))": [quoted],
         "String": quoted,
         "LowCardinality(String)": quoted,
-        TIME.clickhouse: f"2026-10-0{number} 12:00:00.000",
-        COUNTS.clickhouse: [[[email, "x"], False, 1]],
+        TIME.clickhouse: time_text(now() - number * 86_400_000),
+        FLAG.clickhouse: False,
+        COUNTS.clickhouse: [{"value": [email, "x"], "is_test": False, "count": 1}],
     }
     return {column.name: plain.get(column.name, values.get(column.type.clickhouse, number)) for column in table.columns}
 
@@ -294,21 +296,18 @@ async def test_what_waits_to_be_stored_is_not_overlooked(pipeline: Pipeline, ada
     assert "start: gridstream worker store" in errors
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "expected"),
-    [
+async def test_what_is_missing_is_named(pipeline: Pipeline) -> None:
+    for arguments, code, expected in (
         ((), 2, "name at least one address"),
         (("nobody",), 2, "expected an address"),
         (("a@example.com", "--sendgrid"), 1, "nothing to ask SendGrid with"),
         (("a@example.com", "--amplitude"), 1, "nothing to ask Amplitude with"),
         (("--file", "/nowhere"), 1, "cannot be read"),
-    ],
-)
-async def test_what_is_missing_is_named(pipeline: Pipeline, arguments: Iterable[str], code: int, expected: str) -> None:
-    found, _, errors = await pipeline.command("forget", *arguments)
+    ):
+        found, _, errors = await pipeline.command("forget", *arguments)
 
-    assert found == code
-    assert expected in " ".join(errors.split())
+        assert found == code
+        assert expected in " ".join(errors.split())
 
 
 async def test_another_key_would_recognize_nobody_and_says_so(
@@ -317,7 +316,7 @@ async def test_another_key_would_recognize_nobody_and_says_so(
     await pipeline.publish(
         topics.FORGOTTEN, Record(MARKS(ada).encode(), orjson.dumps({"at": 1, "check": MARKS.check}), NO_HEADERS)
     )
-    monkeypatch.setitem(pipeline._environment, "GRIDSTREAM_PRIVACY__KEY", "another")  # type: ignore[arg-type]
+    monkeypatch.setitem(pipeline._environment, "GRIDSTREAM_PRIVACY__KEY", "another")
     code, _, errors = await pipeline.command("forget", ada)
 
     assert code == 1
