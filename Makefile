@@ -51,6 +51,7 @@ bench-long: bench
 	$(BIN)/python -m bench.mail
 	$(BIN)/python -m bench.dashboard
 	$(BIN)/python -m bench.dashboard --events 100000000
+	$(BIN)/python -m bench.forget
 
 lint: install
 	$(BIN)/ruff check .

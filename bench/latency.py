@@ -65,8 +65,8 @@ class Probes:
                     answer.raise_for_status()
                 await asyncio.sleep(_TICK_SECONDS)
 
-    async def look(self) -> None:
-        """Until all are found."""
+    async def look(self, *, for_good: bool = False) -> None:
+        """Until all are found, or for good."""
         since = int(time.time()) - 1
         names = [identifier(EVENT_TABLES[event.name].rows) for event in EVENTS if event.name in _KINDS]
         sql = " UNION ALL ".join(
@@ -74,8 +74,8 @@ class Probes:
             f"WHERE timestamp >= fromUnixTimestamp({since}) AND startsWith(event_id, 'probe-')"
             for name in names
         )
-        async with asyncio.timeout(_LOST_SECONDS):
-            while len(self.seconds) < self._number or not self._number:
+        async with asyncio.timeout(None if for_good else _LOST_SECONDS):
+            while for_good or len(self.seconds) < self._number or not self._number:
                 found = (await self._stage.clickhouse.query(sql)).result_rows
                 now = time.perf_counter()
                 self.seconds += [now - self._sent.pop(name) for (name,) in found if name in self._sent]

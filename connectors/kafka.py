@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -428,6 +428,36 @@ class Admin:
         with translated(self._servers):
             offsets = await self._coordinated(partial(self._admin.list_consumer_group_offsets, group))
         return {(tp.topic, tp.partition): position.offset for tp, position in offsets.items()}
+
+    async def settings(self, topics: Iterable[str], names: Iterable[str]) -> dict[str, dict[str, str]]:
+        """Some settings of some topics, as they are in force.
+
+        Raises:
+            Retry, Fatal: Kafka would not say.
+        """
+        wanted = dict.fromkeys(names, "")
+        asked = [ConfigResource(ConfigResourceType.TOPIC, topic, wanted) for topic in topics]
+        found: dict[str, dict[str, str]] = {}
+        with translated(self._servers):
+            for answer in await self._admin.describe_configs(asked):
+                for code, message, _, topic, entries, *_ in answer.resources:
+                    if code:
+                        raise for_code(code)(message)
+                    found[topic] = {entry[0]: entry[1] for entry in entries}
+        return found
+
+    async def delete_before(self, positions: Mapping[tuple[str, int], int]) -> None:
+        """Delete all records of partitions that are before an offset: nobody can read them any more.
+
+        Args:
+            positions: the offset of each partition.
+
+        Raises:
+            Retry, Fatal: Kafka would not.
+        """
+        before = {TopicPartition(*partition): RecordsToDelete(offset) for partition, offset in positions.items()}
+        with translated(self._servers):
+            await self._admin.delete_records(before)
 
     async def begin_at_end(self, group: str, topics: Iterable[str]) -> None:
         """Have a consumer group without members skip what is in partitions that it has never read.

@@ -191,6 +191,15 @@ class SendGrid:
         ids = ",".join(map(quote, contact_ids))
         await self._call("DELETE", f"/v3/marketing/lists/{quote(list_id)}/contacts?contact_ids={ids}")
 
+    async def delete_contacts(self, contact_ids: Iterable[str]) -> str:
+        """Delete contacts for good, some time later; returns the id of the job that does it.
+
+        Args:
+            contact_ids: at most MOST_REMOVED.
+        """
+        ids = ",".join(map(quote, contact_ids))
+        return str((await self._call("DELETE", f"/v3/marketing/contacts?ids={ids}")).get("job_id", ""))
+
     async def report(self, url: str) -> str:
         """The file at a link that SendGrid gave. Such a link is signed and refuses a key beside its signature."""
         content = bytearray()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from schemas.columns import Column
 from schemas.events import ACTIVITY
-from schemas.tables import EVENT_TABLES, TABLES, Table
+from schemas.tables import EVENT_TABLES, EVENTS_KEPT, TABLES, Table
 
 _EXACT = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 """Partitions cannot share identities, so each is made exact by itself, side by side."""
@@ -12,6 +12,10 @@ _EXACT = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 _FEW_FILES = "min_bytes_for_wide_part = 134217728"
 """Parts of up to 128 MB have one file for all columns, not two for each of forty: an insert of 20,000 rows costs a
 third less, of 60,000 a quarter."""
+
+
+FOREVER: Mapping[str, int] = {}
+"""No table has a limit."""
 
 
 def identifier(name: str) -> str:
@@ -25,11 +29,14 @@ LiveColumns = Mapping[str, Mapping[str, str]]
 NOTHING: LiveColumns = {}
 
 
-def statements(database: str, cluster: str = "", live: LiveColumns = NOTHING) -> Iterator[str]:
+def statements(
+    database: str, days: Mapping[str, int] = FOREVER, cluster: str = "", live: LiveColumns = NOTHING
+) -> Iterator[str]:
     """All statements, in order; each may be run again.
 
     Args:
         database: of a source.
+        days: for how many rows are kept, by tables.KEPT_AS.
         cluster: of several ClickHouse servers that it is made on; empty: on the one that is asked.
         live: what it has already: tables of an older version are altered.
     """
@@ -41,8 +48,8 @@ def statements(database: str, cluster: str = "", live: LiveColumns = NOTHING) ->
         yield from alter_columns(database, table, live.get(table.rows, {}), cluster)
         if table.looked_through:
             yield add_index(database, table, cluster)
-        yield create_view(database, table, cluster)
-    yield create_activity(database, cluster)
+        yield create_view(database, table, days, cluster)
+    yield create_activity(database, days, cluster)
     yield create_cohort_members(database, cluster)
     yield create_contact_rejects(database, cluster)
 
@@ -98,6 +105,41 @@ def alter_columns(database: str, table: Table, live: Mapping[str, str], cluster:
         yield f"ALTER TABLE {name}{_on(cluster)}\n" + ",\n".join(changes)
 
 
+def limits(database: str, days: Mapping[str, int], engines: Mapping[str, str], cluster: str = "") -> Iterator[str]:
+    """What has tables keep rows for so many days, or for ever again; nothing where they already do.
+
+    To set a limit that is set has ClickHouse look through all rows again.
+
+    Args:
+        database: its name.
+        days: for how many rows are kept, by tables.KEPT_AS.
+        engines: of the tables that are there, as ClickHouse writes them.
+        cluster: that they are on.
+    """
+    for table in TABLES:
+        limit, engine = limit_of(table, days), engines.get(_local(table) if cluster else table.rows, "")
+        change = f"MODIFY TTL {limit}" if limit else "REMOVE TTL"
+        if table.kept_as and (limit not in engine if limit else " TTL " in engine):
+            yield f"ALTER TABLE {_stored(database, table, cluster)}{_on(cluster)} {change}"
+
+
+def limit_of(table: Table, days: Mapping[str, int]) -> str:
+    """The TTL of a table that rows leave after some days; empty where they stay.
+
+    A day later than readers see them last: ClickHouse takes them out whenever it merges.
+    """
+    kept = days.get(table.kept_as)
+    return f"toDateTime({table.aged_by}) + toIntervalDay({kept + 1})" if kept else ""
+
+
+def _young(table: Table, days: Mapping[str, int]) -> str:
+    """The condition under which readers see a row of what is counted in the account: all of a day go at once."""
+    kept = days.get(table.kept_as) if table.kept_as == EVENTS_KEPT else None
+    if not kept:
+        return ""
+    return f"\nWHERE stored.{identifier(table.aged_by)} >= toStartOfDay(now('UTC')) - toIntervalDay({kept})"
+
+
 def add_index(database: str, table: Table, cluster: str = "") -> str:
     """What finds the rows that are new without reading all, also in a database of an older version."""
     version = identifier(table.version.name)
@@ -112,20 +154,20 @@ def stored_columns(table: Table) -> tuple[Column, ...]:
     return table.columns if table.version in table.columns else (*table.columns, table.version)
 
 
-def create_view(database: str, table: Table, cluster: str = "") -> str:
+def create_view(database: str, table: Table, days: Mapping[str, int] = FOREVER, cluster: str = "") -> str:
     """What people query under the table's name: each identity once, without FINAL in their query."""
     return (
         f"CREATE OR REPLACE VIEW {identifier(database)}.{identifier(table.name)}{_on(cluster)} AS\n"
         f"SELECT {', '.join(_seen(table, column) for column in table.columns)}\n"
-        f"FROM {_rows(database, table)} AS stored FINAL\n{_EXACT}"
+        f"FROM {_rows(database, table)} AS stored FINAL{_young(table, days)}\n{_EXACT}"
     )
 
 
-def create_activity(database: str, cluster: str = "") -> str:
+def create_activity(database: str, days: Mapping[str, int] = FOREVER, cluster: str = "") -> str:
     """The union of all event tables, exact because each of its parts is."""
     selects = [
         f"SELECT {', '.join(_seen(table, column) for column in ACTIVITY)}\n"
-        f"FROM {_rows(database, table)} AS stored FINAL\n{_EXACT}"
+        f"FROM {_rows(database, table)} AS stored FINAL{_young(table, days)}\n{_EXACT}"
         for table in EVENT_TABLES.values()
     ]
     view = f"{identifier(database)}.activity{_on(cluster)}"

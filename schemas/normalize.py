@@ -21,6 +21,7 @@ from schemas.columns import (
 )
 from schemas.events import EVENTS, UNKNOWN, EventType
 from schemas.payload import Element, Malformed, elements, lenient_elements
+from schemas.privacy import Guard
 
 _EARLIEST_MS = 1_230_768_000_000
 """2009: SendGrid did not exist before."""
@@ -62,6 +63,15 @@ class Normalized(NamedTuple):
     malformed: dict[int, Malformed]
 
 
+FORGOTTEN = Malformed("it told of somebody who is forgotten", b"")
+"""What is left of an element that was no event and told of somebody who is forgotten."""
+
+
+def identity_of(event: EventType, event_id: str, time: int) -> int:
+    """A hash of what makes two events the same: type, event id, and time in milliseconds since 1970."""
+    return xxh3_64_intdigest(event_id.encode(), time << 4 | EVENTS.index(event))
+
+
 class Normalizer:
     """Normalizes the bodies of one source.
 
@@ -86,6 +96,37 @@ class Normalizer:
             return self._normalized(elements(body), received_at)
         except (LostDigitsError, orjson.JSONEncodeError, RecursionError):
             return self._normalized(lenient_elements(body), received_at)
+
+    def guarded(self, body: bytes, received_at: int, guard: Guard) -> tuple[Normalized, list[int]]:
+        """Normalize a body, as far as it may be seen.
+
+        Args:
+            body: as it came.
+            received_at: when, in milliseconds since 1970.
+            guard: decides about each element.
+
+        Returns:
+            What it becomes, and what stands for the identities of events that may not be seen.
+        """
+        try:
+            return self._guarded(elements(body), received_at, guard)
+        except (LostDigitsError, orjson.JSONEncodeError, RecursionError):
+            return self._guarded(lenient_elements(body), received_at, guard)
+
+    def _guarded(self, found: list[Element], received_at: int, guard: Guard) -> tuple[Normalized, list[int]]:
+        events: list[Event] = []
+        malformed: dict[int, Malformed] = {}
+        removed: list[int] = []
+        received_text = self._times[received_at]
+        for position, element in enumerate(found):
+            if isinstance(element, Malformed):
+                payload = guard.payload(element.payload)
+                malformed[position] = FORGOTTEN if payload is None else Malformed(element.reason, payload)
+            elif (seen := guard(element, received_at)) is None:
+                removed.append(guard.identity(self._event(element, received_at, received_text).identity))
+            else:
+                events.append(self._event(seen, received_at, received_text))
+        return Normalized(events, malformed), removed
 
     def _normalized(self, found: list[Element], received_at: int) -> Normalized:
         events: list[Event] = []

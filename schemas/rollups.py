@@ -6,6 +6,7 @@ numbers, also with repeats and late events.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from schemas.ddl import identifier
 from schemas.events import EVENTS, UNKNOWN, EventType
@@ -32,6 +33,21 @@ _ACCEPTED = r"reinterpretAsUInt32(reverse(unhex(extract(sg_message_id, '-([0-9A-
 _WAIT = f"toInt64(toUnixTimestamp(timestamp)) - {_ACCEPTED}"
 _SLOWEST = 20
 _STRETCH = "timestamp >= {start:DateTime64(3)} AND timestamp < {end:DateTime64(3)}"
+
+
+def moment_text(moment: int) -> str:
+    """A moment, in seconds since 1970, as a parameter of type DateTime64(3)."""
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S.000}"
+
+
+def stretch(start: int, end: int) -> dict[str, object]:
+    """The parameters of `count_hours` and `count_firsts`.
+
+    Args:
+        start: in seconds since 1970.
+        end: not in it.
+    """
+    return {"start": moment_text(start), "end": moment_text(end)}
 
 
 def shortened(answer: str) -> str:

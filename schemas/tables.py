@@ -27,6 +27,8 @@ class Table:
         searched: columns by whose value single rows are looked up.
         expires: a ClickHouse TTL expression: rows that nobody needs after a while.
         looked_through: whether somebody looks every second for rows that are new, by their version.
+        aged_by: the time by which a row's age counts, where rows may be kept for so many days only,
+        kept_as: and the name under which the setting says for how many.
     """
 
     name: str
@@ -37,11 +39,17 @@ class Table:
     searched: tuple[str, ...] = ()
     expires: str = ""
     looked_through: bool = False
+    aged_by: str = ""
+    kept_as: str = ""
 
     @property
     def rows(self) -> str:
         """The table that holds the rows, repeats included: what inserts go to."""
         return f"{self.name.lstrip('_')}_rows"
+
+
+EVENTS_KEPT = "events"
+"""Events, and what the account knows of them, are kept for the same time from their receipt on: so it balances."""
 
 
 def event_table(event: EventType) -> Table:
@@ -53,11 +61,15 @@ def event_table(event: EventType) -> Table:
         time="timestamp",
         searched=("user_id", "email", "sg_message_id"),
         looked_through=True,
+        aged_by="received_at",
+        kept_as=EVENTS_KEPT,
     )
 
 
 EVENT_TABLES = {event.name: event_table(event) for event in EVENTS}
 """By the wire name of the event."""
+
+_REMOVED = Column("removed", IDENTITIES)
 
 DELIVERIES = Table(
     "deliveries",
@@ -71,16 +83,33 @@ DELIVERIES = Table(
         Column("malformed", INTEGER),
         Column("identities", IDENTITIES),
         Column("expired", UNSIGNED),
+        _REMOVED,
     ),
     identity=("received_at", "partition", "offset"),
     time="received_at",
+    aged_by="received_at",
+    kept_as=EVENTS_KEPT,
 )
 """One row per accepted POST, by its record in the raw topic; `identities` are hashes of its events' identities.
 
+`removed` are keyed hashes of the identities of events that became no rows, as their person is forgotten.
 `expired` raw records just before it were taken by retention before anybody had read them. A replayed dead letter has a
 row too, whose `events` and `malformed` are what it changes in the sums: they may be 0 or negative. The receive time is
 part of the identity because a topic made anew counts its offsets from 0 again.
 """
+
+REMOVALS = Table(
+    "removals",
+    (
+        Column("identity", UNSIGNED),
+        Column("received_at", TIME),
+        Column("removed_at", TIME),
+    ),
+    identity=("identity",),
+    aged_by="received_at",
+    kept_as=EVENTS_KEPT,
+)
+"""One row per event whose row was taken out again, by a keyed hash of its identity, which no delivery has any more."""
 
 DEAD_LETTERS = Table(
     "dead_letters",
@@ -99,6 +128,8 @@ DEAD_LETTERS = Table(
     identity=("received_at", "id"),
     time="received_at",
     version=Column("changed_at", TIME),
+    aged_by="received_at",
+    kept_as=EVENTS_KEPT,
 )
 """What could not be processed.
 
@@ -199,6 +230,8 @@ CONTACT_SYNCS = Table(
     ),
     identity=("account", "cohort", "started_at", "id"),
     time="started_at",
+    aged_by="started_at",
+    kept_as="contact_syncs",
 )
 """One row per import job or removal."""
 
@@ -213,6 +246,8 @@ COHORT_REJECTS = Table(
         Column("at", TIME),
     ),
     identity=("account", "cohort", "email", "user_id"),
+    aged_by="at",
+    kept_as="contact_rejects",
 )
 """One row per person whom SendGrid refused, or would. People see it as `contact_rejects`, with the list's name."""
 
@@ -233,6 +268,8 @@ CALLS = Table(
     identity=("timestamp", "message_id"),
     time="timestamp",
     searched=("user_id", "anonymous_id", "event"),
+    aged_by="received_at",
+    kept_as="calls",
 )
 """One row per call of Segment's API; properties, traits and context are JSON. An unknown time is 1970-01-01."""
 
@@ -264,6 +301,8 @@ SYNCS = Table(
     ),
     identity=("started", "object"),
     time="started",
+    aged_by="started",
+    kept_as="syncs",
 )
 """One row per sync of one kind of object; `finished` is 1970 while it runs, and for one that was killed."""
 MAILS = Table(
@@ -287,6 +326,8 @@ MAILS = Table(
     identity=("id",),
     version=Column("version", UNSIGNED),
     searched=("state", "message_id", "user_id", "email"),
+    aged_by="received_at",
+    kept_as="mails",
 )
 """One row per mail, by the hash of its rule and its call's message id. It stays: a call may be repeated at any time.
 
@@ -319,6 +360,8 @@ HOURLY = Table(
     identity=("dimension", "event", "hour"),
     time="hour",
     version=Column("counted_at", TIME, computed=True, default="now64(3)"),
+    aged_by="hour",
+    kept_as=EVENTS_KEPT,
 )
 """How many events of an hour had which value of a dimension: one row for all values, so that a new count of the hour
 replaces them at once, those that no event has any more included. schemas/rollups.py says what the dimensions are.
@@ -329,6 +372,7 @@ TABLES = (
     *OBJECT_TABLES.values(),
     SYNCS,
     DELIVERIES,
+    REMOVALS,
     DEAD_LETTERS,
     COHORT_BATCHES,
     COHORT_CHANGES,
@@ -341,3 +385,6 @@ TABLES = (
     MAIL_CLAIMS,
     HOURLY,
 )
+
+KEPT_AS = tuple(dict.fromkeys(table.kept_as for table in TABLES if table.kept_as))
+"""What can be kept for a number of days."""

@@ -56,6 +56,10 @@ def owner(topic: str) -> str:
     return topic.partition(".")[0]
 
 
+FORGOTTEN = "gridstream.forgotten"
+"""Who is forgotten, by mark: what is in it stays."""
+
+
 def raw(source: str) -> str:
     """Bodies of POSTs, byte for byte: what a replay reads."""
     return f"{source}.raw"
@@ -97,8 +101,14 @@ def stored(source: str) -> dict[str, Table]:
 def shared() -> Iterator[Topic]:
     """The topics that belong to no source."""
     for name in (COHORTS, CALLS):
-        yield Topic(name, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+        yield Topic(name, _settings(EVENT_MAX_BYTES, 7 * _DAY_MS))
     yield Topic(VERIFICATION_KEYS, {"cleanup.policy": "compact"})
+    yield of_forgotten()
+
+
+def of_forgotten() -> Topic:
+    """The topic that remembers who is forgotten."""
+    return Topic(FORGOTTEN, {"cleanup.policy": "compact"})
 
 
 def of_objects() -> Iterator[Topic]:
@@ -108,21 +118,35 @@ def of_objects() -> Iterator[Topic]:
 
 def of_forward(source: str) -> Topic:
     """The topic beside the events' that the forwarder reads."""
-    return Topic(forward(source), {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+    return Topic(forward(source), _settings(EVENT_MAX_BYTES, 7 * _DAY_MS))
 
 
 def of_relays(source: str) -> Topic:
     """The topic beside the raw one that relays read."""
-    return Topic(relay(source), {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+    return Topic(relay(source), _settings(EVENT_MAX_BYTES, 7 * _DAY_MS))
 
 
 def of_mail() -> Iterator[Topic]:
     """The topic of mails, whichever rules there are."""
-    yield Topic(MAILS, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+    yield Topic(MAILS, _settings(EVENT_MAX_BYTES, 7 * _DAY_MS))
 
 
-def of_source(source: str) -> Iterator[Topic]:
-    """All topics of a source."""
-    yield Topic(raw(source), {"max.message.bytes": str(RAW_MAX_BYTES), "retention.ms": str(7 * _DAY_MS)})
+def of_source(source: str, raw_retention_ms: int = 7 * _DAY_MS) -> Iterator[Topic]:
+    """All topics of a source.
+
+    Args:
+        source: its name.
+        raw_retention_ms: how long bodies are kept.
+    """
+    yield Topic(raw(source), _settings(RAW_MAX_BYTES, raw_retention_ms))
     for name in stored(source):
-        yield Topic(name, {"max.message.bytes": str(EVENT_MAX_BYTES), "retention.ms": str(3 * _DAY_MS)})
+        yield Topic(name, _settings(EVENT_MAX_BYTES, 3 * _DAY_MS))
+
+
+def _settings(max_bytes: int, retention_ms: int) -> dict[str, str]:
+    # Kafka deletes whole segments: a record may outlive its retention by as long as a segment is written to.
+    return {
+        "max.message.bytes": str(max_bytes),
+        "retention.ms": str(retention_ms),
+        "segment.ms": str(min(_DAY_MS, retention_ms)),
+    }

@@ -20,6 +20,13 @@ from streams.schema import wanted_topics
 from streams.settings import Settings
 
 _CAME_IN = "SELECT sum(events), sum(malformed), uniqExactArray(identities), sum(expired) FROM {database}.deliveries"
+_REMOVED = """
+SELECT uniqExact(identity) FROM (
+    SELECT arrayJoin(removed) AS identity FROM {database}.deliveries
+    UNION ALL SELECT identity FROM {database}.removals
+)
+"""
+"""Events whose row was taken out, and those that became none, each once. No delivery has their identity as it was."""
 _BECAME = """
 SELECT
     (SELECT count() FROM {database}.activity),
@@ -47,7 +54,7 @@ class SourceAccount:
         duplicates: the repeats.
         malformed: elements that were no events.
         refused: rows that ClickHouse would not take.
-        removed: rows taken out on purpose.
+        removed: events taken out on purpose.
         dead_letters: what waits for a person, of normalizing and storing.
         rows: in the tables that people query.
         in_flight: raw records not yet normalized and events not yet stored.
@@ -169,6 +176,7 @@ async def _account(
         await clickhouse.query(_CAME_IN.format(database=database))
     ).result_rows
     (rows, refused, dead_letters), *_ = (await clickhouse.query(_BECAME.format(database=database))).result_rows
+    ((removed,),) = (await clickhouse.query(_REMOVED.format(database=database))).result_rows
     first = [ends[0] for _, ends in sorted(raw.items())]
     done = [committed.get(partition, 0) for partition in sorted(raw)]
     read = list(map(max, first, done))
@@ -178,10 +186,11 @@ async def _account(
     missing = sum(read) - sum(first) - sum(there for *_, there in seen)
     return SourceAccount(
         accepted=accepted,
-        distinct=distinct,
-        duplicates=accepted - malformed - distinct,
+        distinct=distinct + removed,
+        duplicates=accepted - malformed - distinct - removed,
         malformed=malformed,
         refused=refused,
+        removed=removed,
         dead_letters=dead_letters,
         rows=rows,
         in_flight=in_flight,

@@ -24,6 +24,7 @@ from streams.mail.resolving import keep_resolving
 from streams.mail.sender import Sender
 from streams.normalize import Normalize
 from streams.objects.schedule import Schedule
+from streams.privacy.forgotten import Forgotten
 from streams.sections import Amplitude, Source
 from streams.store import InsertPolicy, Store
 from streams.transport import Chunk, ChunkSchema, assigned
@@ -75,9 +76,12 @@ def _credentials(cluster: Cluster) -> faust.SASLCredentials | faust.SSLCredentia
     return faust.SSLCredentials(cluster.tls) if cluster.tls else None
 
 
-def normalize_agents(source: Source, producer: Producer, partitions: Mapping[str, int]) -> dict[str, Agent]:
+def normalize_agents(
+    source: Source, producer: Producer, partitions: Mapping[str, int], forgotten: Forgotten
+) -> dict[str, Agent]:
     """The normalize role's agents for one source, by topic."""
-    normalize = Normalize(source.name, Normalizer(source.user_id_key), producer, partitions)
+    normalizer = Normalizer(source.user_id_key)
+    normalize = Normalize(source.name, normalizer, producer, partitions, forgotten, forgotten.guard(source))
     return {topics.raw(source.name): normalize.agent}
 
 
@@ -90,7 +94,9 @@ def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer, pol
     }
 
 
-def calls_agents(source: Source, clickhouse: ClickHouse, producer: Producer, policy: InsertPolicy) -> dict[str, Agent]:
+def calls_agents(
+    source: Source, clickhouse: ClickHouse, producer: Producer, policy: InsertPolicy, forgotten: Forgotten
+) -> dict[str, Agent]:
     """The store role's agent for the calls of Segment's API, by topic.
 
     Args:
@@ -98,8 +104,10 @@ def calls_agents(source: Source, clickhouse: ClickHouse, producer: Producer, pol
         clickhouse: open.
         producer: started.
         policy: when inserts are due.
+        forgotten: whose calls are not kept.
     """
-    store = Store(source.name, CALLS, clickhouse, producer, topics.dead_letters(source.name), policy)
+    letters = topics.dead_letters(source.name)
+    store = Store(source.name, CALLS, clickhouse, producer, letters, policy, forgotten)
     return {topics.CALLS: store.agent}
 
 
@@ -159,7 +167,7 @@ def forward_agents(source: Source, entry: Amplitude, delivery: Delivery, aside: 
 
 
 def mail_agents(
-    rules: MailRules, sender: Sender, book: MailBook, source: str, producer: Producer
+    rules: MailRules, sender: Sender, book: MailBook, source: str, producer: Producer, forgotten: Forgotten
 ) -> tuple[dict[str, Agent], Callable[[faust.App], Coroutine[Any, Any, None]]]:
     """The mail role's agents, by topic, and what resolves uncertain mails beside them.
 
@@ -169,8 +177,9 @@ def mail_agents(
         book: what is known of them.
         source: whose dead letters take what cannot be read.
         producer: started.
+        forgotten: to whom nothing is sent.
     """
-    agent = MailAgent(rules, sender, source, producer)
+    agent = MailAgent(rules, sender, source, producer, forgotten)
 
     def resolving(app: faust.App) -> Coroutine[Any, Any, None]:
         sender.owns = lambda partition: (topics.MAILS, partition) in assigned(app)

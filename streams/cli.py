@@ -8,7 +8,7 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, mail, reload, run, status, sync, webhook
+from streams.commands import cohorts, dead_letters, look, mail, privacy, reload, run, status, sync, webhook
 from streams.harmless import harmless
 
 cli = typer.Typer(
@@ -28,6 +28,8 @@ for command in (
     run.replay,
     sync.sync,
     status.status,
+    privacy.forget,
+    privacy.export,
     look.doctor,
     look.sql,
 ):

@@ -10,6 +10,7 @@ from connectors.clickhouse import ClickHouse
 from schemas.ddl import identifier
 from schemas.tables import Table
 from streams.delivery import persistently
+from streams.privacy.forgotten import Forgotten
 
 
 class Database:
@@ -20,10 +21,12 @@ class Database:
     Args:
         clickhouse: open.
         name: of the source.
+        forgotten: about whom nothing is written; None where nobody is.
     """
 
-    def __init__(self, clickhouse: ClickHouse, name: str) -> None:
+    def __init__(self, clickhouse: ClickHouse, name: str, forgotten: Forgotten | None = None) -> None:
         self._clickhouse = clickhouse
+        self._forgotten = forgotten
         self._name = identifier(name)
 
     async def query(self, sql: str, **parameters: object) -> QueryResult:
@@ -38,6 +41,8 @@ class Database:
 
     async def insert(self, table: Table, rows: Iterable[Mapping[str, object]]) -> None:
         """Insert rows, if there are any."""
+        if self._forgotten is not None:
+            rows = await self._forgotten.rows_without(rows)
         # One after the other: each bytes object of orjson's occupies 4 kB as long as it is kept.
         lines = bytearray()
         for row in rows:

@@ -45,6 +45,11 @@ class DataFolder:
         return self.path / "clickhouse.password"
 
     @property
+    def privacy_secret(self) -> Path:
+        """The file with the key of the marks that stand for people."""
+        return self.path / "privacy.key"
+
+    @property
     def demo_key(self) -> Path:
         """The private key that signs the demo's feed."""
         return self.path / "demo" / "private-key.pem"
@@ -61,6 +66,9 @@ class DataFolder:
             if not self.engine_password.exists():
                 self.engine_password.touch(mode=0o600)
                 self.engine_password.write_text(secrets.token_urlsafe(24) + "\n")
+            if not self.privacy_secret.exists():
+                self.privacy_secret.touch(mode=0o600)
+                self.privacy_secret.write_text(secrets.token_urlsafe(32) + "\n")
         except OSError as error:
             raise Fatal(f"the data folder cannot be used: {error}") from error
 
@@ -148,6 +156,19 @@ class DataFolder:
             Fatal: as clickhouse_url.
         """
         return ClickHouse(self.clickhouse_url(settings), timeout, settings.clickhouse.ca_certificate)
+
+    def privacy_key(self, settings: Settings) -> str:
+        """The key of the marks that stand for people: the configured one, else this folder's; empty: there is none.
+
+        Raises:
+            Fatal: it cannot be read.
+        """
+        if key := settings.privacy.key.get_secret_value():
+            return key
+        try:
+            return self.privacy_secret.read_text().strip() if self.privacy_secret.exists() else ""
+        except OSError as error:
+            raise Fatal(f"the key of marks cannot be read: {error}") from error
 
     def clickhouse_url(self, settings: Settings) -> str:
         """The URL of ClickHouse, with the right to write: the configured one's, else the embedded engine's.

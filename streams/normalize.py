@@ -11,9 +11,11 @@ from schemas.columns import time_text
 from schemas.dead_letters import HEADER, DeadLetter, letter_id
 from schemas.events import EVENTS
 from schemas.normalize import Normalizer
+from schemas.privacy import Guard
 from streams import failpoints, metrics
 from streams.clock import now
 from streams.delivery import persistently
+from streams.privacy.forgotten import Forgotten
 from streams.transport import Chunk
 
 _REMEMBERED_KEYS = 100_000
@@ -27,11 +29,23 @@ class Normalize:
         normalizer: of this source.
         producer: started; publishes to all topics of the source.
         partitions: how many each of these topics has.
+        forgotten: who is.
+        guard: what becomes of personal data.
     """
 
-    def __init__(self, source: str, normalizer: Normalizer, producer: Producer, partitions: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        source: str,
+        normalizer: Normalizer,
+        producer: Producer,
+        partitions: Mapping[str, int],
+        forgotten: Forgotten,
+        guard: Guard,
+    ) -> None:
         self._source = source
         self._normalizer = normalizer
+        self._forgotten = forgotten
+        self._guard = guard
         self._producer = producer
 
         def target(topic: str) -> _Target:
@@ -58,6 +72,7 @@ class Normalize:
         """
 
         async def attempt() -> None:
+            await self._forgotten.refresh()
             outgoing = self._producer.outgoing()
             expired = chunk.skipped
             for raw in chunk.records:
@@ -80,7 +95,11 @@ class Normalize:
         about = dict(raw.headers)
         body = raw.value or b""
         received_at = _milliseconds(about.get("received_at"), raw.timestamp)
-        events, malformed = self._normalizer(body, received_at)
+        removed: list[int] = []
+        if self._guard:
+            (events, malformed), removed = self._normalizer.guarded(body, received_at, self._guard)
+        else:
+            events, malformed = self._normalizer(body, received_at)
         add, targets, keys = outgoing.add, self._events, self._keys
         for event, user_id, _, line in events:
             key, number = keys[user_id]
@@ -100,7 +119,8 @@ class Normalize:
         ]
         replayed = about.get(HEADER)
         if replayed:
-            letters = _after_replay(DeadLetter.of_header(replayed, body), letters, succeeded=bool(events))
+            succeeded = bool(events or removed)
+            letters = _after_replay(DeadLetter.of_header(replayed, body), letters, succeeded=succeeded)
         for letter in letters:
             key, number = self._keys[letter.id]
             topic, partitions = self._dead_letters
@@ -115,11 +135,13 @@ class Normalize:
             "received_at": time_text(received_at),
             "verified": about.get("verified", b"").decode("utf-8", "replace"),
             "bytes": len(body),
-            "events": len(events) + len(malformed) - counted,
+            "events": len(events) + len(malformed) + len(removed) - counted,
             "malformed": len(malformed) - counted,
             "identities": [event.identity for event in events],
             "expired": expired,
         }
+        if removed:
+            delivery["removed"] = removed
         topic, partitions = self._deliveries
         add(topic, chunk.partition % partitions, None, orjson.dumps(delivery))
 

@@ -205,9 +205,10 @@ async def prepare(settings: Settings, data: DataFolder, *, databases: bool = Tru
         clickhouse = data.connection(settings)
         await clickhouse.connect()
         try:
-            for source in settings.sources:
-                if await schema.missing_columns(source.name, clickhouse):
-                    await schema.apply([source.name], clickhouse, settings.clickhouse.cluster)
+            days = settings.retention_days
+            for source in days:
+                if await schema.missing_columns(source, clickhouse):
+                    await schema.apply([source], clickhouse, days, settings.clickhouse.cluster)
         finally:
             await clickhouse.close()
 

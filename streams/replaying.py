@@ -6,6 +6,7 @@ added since then get their values. The events are marked with the header `replay
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,8 +14,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from connectors.kafka import Admin, Headers, Producer, translated
 from schemas import topics
 from schemas.normalize import Normalizer
+from streams.datafolder import DataFolder
 from streams.groups import group, lags_of
 from streams.normalize import Normalize
+from streams.privacy.forgotten import Forgotten, forgotten
 from streams.sections import Source
 from streams.settings import Settings
 from streams.transport import Chunk
@@ -46,14 +49,18 @@ class Replay:
 
     Args:
         settings: read.
+        data: where the key of marks is.
         source: whose raw topic.
         since: received from then on, in milliseconds since 1970,
         until: and before then; 0: until now.
         forward: also to Amplitude.
     """
 
-    def __init__(self, settings: Settings, source: Source, since: int, until: int, *, forward: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, data: DataFolder, source: Source, since: int, until: int, *, forward: bool = False
+    ) -> None:
         self._settings = settings
+        self._data = data
         self._source = source
         self._since = since
         self._until = until
@@ -75,21 +82,21 @@ class Replay:
             max_partition_fetch_bytes=4 << 20,
         )
         self._producer = Producer(self._cluster)
-        with translated(self._cluster.servers):
-            await self._consumer.start()
-            try:
+        async with AsyncExitStack() as stack:
+            known = await forgotten(self._settings, self._data, stack)
+            with translated(self._cluster.servers):
+                await self._consumer.start()
+                stack.push_async_callback(self._consumer.stop)
                 await self._producer.start()
-                try:
-                    return await self._run(on_progress)
-                finally:
-                    await self._producer.stop()
-            finally:
-                await self._consumer.stop()
+                stack.push_async_callback(self._producer.stop)
+                return await self._run(known, on_progress)
 
-    async def _run(self, on_progress: Callable[[Progress], None]) -> Progress:
+    async def _run(self, known: Forgotten, on_progress: Callable[[Progress], None]) -> Progress:
         topic_partitions = [topic.name for topic in topics.of_source(self._source.name)]
         partitions = {name: await self._producer.partitions(name) for name in topic_partitions}
-        normalize = Normalize(self._source.name, Normalizer(self._source.user_id_key), self._producer, partitions)
+        normalizer = Normalizer(self._source.user_id_key)
+        guard = known.guard(self._source)
+        normalize = Normalize(self._source.name, normalizer, self._producer, partitions, known, guard)
         firsts, lasts = await self._span()
         waiting = await self._resume(firsts, lasts)
         total = sum(lasts[tp] - firsts[tp] for tp in firsts)

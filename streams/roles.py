@@ -26,6 +26,7 @@ from streams.groups import Group
 from streams.mail.book import MailBook
 from streams.mail.sender import AT_ONCE, Sender
 from streams.objects.schedule import Schedule
+from streams.privacy.forgotten import forgotten
 from streams.relaying import Relay
 from streams.schema import require_schema
 from streams.settings import Settings
@@ -53,15 +54,16 @@ _NORMALIZED_AT_ONCE = 2
 """While Kafka confirms one chunk the next is normalized."""
 
 
-async def _normalize(settings: Settings, _: DataFolder, stack: AsyncExitStack, __: Group) -> Work:
+async def _normalize(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:
     producer = await _producer(settings, stack)
+    known = await forgotten(settings, data, stack)
     agents: dict[str, wiring.Agent] = {}
     for source in settings.sources:
         partitions = {
             topic.name: await persistently("asking for partitions", partial(producer.partitions, topic.name))
             for topic in topics.of_source(source.name)
         }
-        agents |= wiring.normalize_agents(source, producer, partitions)
+        agents |= wiring.normalize_agents(source, producer, partitions, known)
     return Work(agents, at_once=_NORMALIZED_AT_ONCE)
 
 
@@ -69,7 +71,8 @@ async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack, _:
     producer = await _producer(settings, stack)
     clickhouse = await _clickhouse(settings, data, stack)
     policy = InsertPolicy()
-    agents = wiring.calls_agents(settings.calls_source, clickhouse, producer, policy)
+    known = await forgotten(settings, data, stack)
+    agents = wiring.calls_agents(settings.calls_source, clickhouse, producer, policy, known)
     for source in settings.sources:
         agents |= wiring.store_agents(source, clickhouse, producer, policy)
     return Work(agents)
@@ -83,11 +86,12 @@ async def _contacts(settings: Settings, data: DataFolder, stack: AsyncExitStack,
     producer = await _producer(settings, stack)
     clickhouse = await _clickhouse(settings, data, stack)
     partitions = await persistently("asking for partitions", partial(producer.partitions, topics.COHORTS))
+    known = await forgotten(settings, data, stack)
     accounts = {}
     for entry in settings.contacts:
         source = settings.source(entry.source)
         api = await stack.enter_async_context(SendGrid(entry.key(source), source.api_url))
-        accounts[entry.name] = Account(entry, api, Memberships(clickhouse, source.name, entry.name))
+        accounts[entry.name] = Account(entry, api, Memberships(clickhouse, source.name, entry.name, known))
     aside = Aside(settings.source().name, "contacts", topics.COHORTS, producer)
     agents, beside = wiring.contacts_agents(accounts, aside, partitions)
     return Work(agents, beside, _CONTACTS_BYTES)
@@ -102,9 +106,11 @@ async def _mail(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: 
     clickhouse = await _clickhouse(settings, data, stack)
     source = settings.source(settings.mail.source)
     api = await stack.enter_async_context(SendGrid(settings.mail.key(source), source.api_url, AT_ONCE))
-    book = MailBook(clickhouse, source.name)
+    known = await forgotten(settings, data, stack)
+    book = MailBook(clickhouse, source.name, known)
     sender = Sender(api, book, producer, source.name, source.user_id_key)
-    return Work(*wiring.mail_agents(settings.mail.compiled(), sender, book, source.name, producer), _MAIL_BYTES)
+    agents, beside = wiring.mail_agents(settings.mail.compiled(), sender, book, source.name, producer, known)
+    return Work(agents, beside, _MAIL_BYTES)
 
 
 async def _objects(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:
@@ -116,7 +122,9 @@ async def _objects(settings: Settings, data: DataFolder, stack: AsyncExitStack, 
         )
         for source in settings.with_api_key
     ]
-    return Work(*wiring.objects_agents(Schedule(sources, clickhouse, settings.objects.every_seconds)))
+    known = await forgotten(settings, data, stack)
+    schedule = Schedule(sources, clickhouse, settings.objects.every_seconds, forgotten=known)
+    return Work(*wiring.objects_agents(schedule))
 
 
 async def _forward(settings: Settings, _: DataFolder, stack: AsyncExitStack, group: Group) -> Work:

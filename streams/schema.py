@@ -1,6 +1,6 @@
 """Bringing Kafka and ClickHouse to what is declared: topics, databases, tables and views."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal
@@ -9,10 +9,19 @@ from schemas import ddl, topics
 from schemas.tables import TABLES
 from streams.settings import Settings
 
+_HOUR_MS = 3_600_000
+_ENGINES = "SELECT name, engine_full FROM system.tables WHERE database = {database:String}"
+NO_LIMITS: Mapping[str, Mapping[str, int]] = {}
+"""No table of any source has a limit."""
+
 
 def wanted_topics(settings: Settings) -> list[topics.Topic]:
     """All topics that there should be."""
-    of_sources = [topic for source in settings.sources for topic in topics.of_source(source.name)]
+    of_sources = [
+        topic
+        for source in settings.sources
+        for topic in topics.of_source(source.name, int(source.raw_retention_hours * _HOUR_MS))
+    ]
     forwarded = {settings.source(entry.source).name for entry in settings.amplitude if entry.is_on}
     relayed = {settings.source(entry.source).name for entry in settings.relays if entry.is_on}
     return [
@@ -84,20 +93,30 @@ async def ensure_topics(settings: Settings) -> list[str]:
         return await admin.ensure_topics(capped(settings), settings.kafka.partitions, settings.kafka.replication_factor)
 
 
-async def apply(sources: Iterable[str], clickhouse: ClickHouse, cluster: str = "") -> None:
+async def apply(
+    sources: Iterable[str],
+    clickhouse: ClickHouse,
+    days: Mapping[str, Mapping[str, int]] = NO_LIMITS,
+    cluster: str = "",
+) -> None:
     """Make what is missing in the databases; a database of an older version gets the columns that it lacks.
 
     Args:
         sources: whose databases.
         clickhouse: connected.
+        days: for how many rows are kept, by source and tables.KEPT_AS.
         cluster: of ClickHouse servers that they are on; empty: on this one alone.
 
     Raises:
         Retry, Reject, Fatal: ClickHouse would not.
     """
     for source in sources:
+        limits = days.get(source, ddl.FOREVER)
         live = await _live_columns(source, clickhouse)
-        for statement in ddl.statements(source, cluster, live):
+        for statement in ddl.statements(source, limits, cluster, live):
+            await clickhouse.query(statement)
+        engines = dict(map(tuple, (await clickhouse.query(_ENGINES, {"database": source})).result_rows))
+        for statement in ddl.limits(source, limits, engines, cluster):
             await clickhouse.query(statement)
 
 

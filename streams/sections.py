@@ -30,6 +30,8 @@ from schemas.amplitude import Casing, CustomArgs
 from schemas.events import EVENTS, EventType
 from schemas.mail import MailRules, Rule, check_field, check_recipients
 from schemas.mail_fields import FIELDS
+from schemas.privacy import Action, Later, Rules
+from schemas.tables import KEPT_AS
 from schemas.topics import RAW_MAX_BYTES, SHARED
 
 _RESERVED = frozenset({"default", SHARED, "information_schema", "system"})
@@ -277,6 +279,16 @@ class Source(_Section):
         pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$|^$",
         description="the subuser whose webhook it is, where api_key is its parent account's; objects need its own key",
     )
+    email: Action = Field("keep", description="the recipient's address in events: keep, hash (keyed) or drop")
+    ip: Action = Field("keep", description="the address of the recipient's device: keep, hash (keyed) or drop")
+    useragent: Action = Field("keep", description="what the recipient's device says it is: keep, hash (keyed) or drop")
+    url_query: Literal["keep", "drop"] = Field("keep", description="of links: what is behind `?` and `#`")
+    retention_days: dict[str, Annotated[int, Field(gt=0)]] = Field(
+        {}, description=f"how long rows are kept, by table: {', '.join(KEPT_AS)}. Others, and without it: for ever"
+    )
+    raw_retention_hours: float = Field(
+        168, gt=0, description="how long a raw topic that gridstream makes keeps bodies, as they came"
+    )
 
     @field_validator("name")
     @classmethod
@@ -288,12 +300,34 @@ class Source(_Section):
             )
         return name
 
+    @field_validator("retention_days")
+    @classmethod
+    def _are_tables(cls, days: dict[str, int]) -> dict[str, int]:
+        if unknown := set(days) - set(KEPT_AS):
+            raise ValueError(f"expected any of {', '.join(KEPT_AS)}, and {', '.join(sorted(unknown))} is none")
+        return days
+
+    @model_validator(mode="after")
+    def _rows_outlive_bodies(self) -> Self:
+        # A body that is still there and has no row in deliveries would count as lost.
+        least = int(self.raw_retention_hours / 24) + 2
+        if short := [name for name in ("events", "mails") if self.retention_days.get(name, least) < least]:
+            raise ValueError(
+                f"expected at least {least} retention_days for {' and '.join(short)}, as raw_retention_hours is set"
+            )
+        return self
+
     @field_validator("public_keys")
     @classmethod
     def _are_keys(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
         for key in keys:
             public_key(key)
         return keys
+
+    @property
+    def rules(self) -> Rules:
+        """What of an event is stored."""
+        return Rules(self.email, self.ip, self.useragent, self.url_query)
 
     @property
     def is_open(self) -> bool:
@@ -335,6 +369,17 @@ class Objects(_Section):
     every_seconds: float = Field(10_800, gt=0, description="how often they are pulled; sources take turns in between")
 
 
+class Privacy(_Section):
+    """Personal data: what stands for it, and what becomes of people who are forgotten."""
+
+    key: SecretStr = Field(
+        SecretStr(""), description="what keyed hashes are made with; never change it. Empty: one in the data folder"
+    )
+    later_events: Later = Field(
+        "drop", description="an event of somebody who was forgotten before it came: drop, pseudonymize or keep"
+    )
+
+
 class Segment(_Section):
     """Where Segment's clients may post: endpoints like those of its tracking API."""
 
@@ -352,6 +397,7 @@ class Amplitude(_Section):
 
     source: str = Field("", description="whose events; empty: the first source")
     api_key: ApiKey = Field(SecretStr(""), description="of the Amplitude project; empty: off")
+    secret_key: ApiKey = Field(SecretStr(""), description="of the project; `gridstream forget --amplitude` needs it")
     region: Literal["us", "eu"] = Field("us", description="of the project")
     url: HttpUrl | Literal[""] = Field("", description="instead of the region's host; the API's path is appended")
     events: tuple[str, ...] = Field((), description='wire names ("open", "spamreport"); empty: all')

@@ -31,6 +31,7 @@ from streams.sections import (
     Kafka,
     Mail,
     Objects,
+    Privacy,
     Relay,
     Segment,
     Source,
@@ -68,6 +69,7 @@ class Settings(BaseSettings):
     mail: Mail = Mail()
 
     objects: Objects = Objects()
+    privacy: Privacy = Privacy()
 
     amplitude: tuple[Amplitude, ...] = ()
     relays: tuple[Relay, ...] = ()
@@ -147,6 +149,11 @@ class Settings(BaseSettings):
     def with_api_key(self) -> tuple[Source, ...]:
         """The sources whose objects can be pulled."""
         return tuple(source for source in self.sources if source.api_key.get_secret_value())
+
+    @property
+    def retention_days(self) -> dict[str, dict[str, int]]:
+        """For how many days rows are kept, by source and tables.KEPT_AS."""
+        return {source.name: source.retention_days for source in self.sources}
 
     def source(self, name: str = "") -> Source:
         """The source of a name; without one, the first.

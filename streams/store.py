@@ -22,6 +22,7 @@ from streams.clock import now
 from streams.delivery import Refusals, persistently
 from streams.fairness import Turns
 from streams.pieces import pieces
+from streams.privacy.forgotten import Forgotten
 from streams.transport import Chunk
 
 log = structlog.get_logger()
@@ -72,6 +73,7 @@ class Store:
         producer: started; takes dead letters.
         dead_letters: their topic.
         policy: of all tables.
+        forgotten: whose records are not kept; None where that was seen to before.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Store:
         producer: Producer,
         dead_letters: str,
         policy: InsertPolicy,
+        forgotten: Forgotten | None = None,
     ) -> None:
         self._source = source
+        self._forgotten = forgotten
         self._table = f"{identifier(source)}.{identifier(table.rows)}"
         self._clickhouse = clickhouse
         self._producer = producer
@@ -97,6 +101,8 @@ class Store:
         async for batch in batches(stream, self._policy):
             # Other producers may write records without a value: these are no rows.
             records = [record for chunk in batch for record in chunk.records if record.value]
+            if self._forgotten is not None:
+                records = await self._forgotten.without(records)
             await failpoints.reach("before-inserting")
             refused = await self._write(batch[0].topic, records) if records else set()
             await failpoints.reach("after-inserting")

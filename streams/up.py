@@ -122,7 +122,7 @@ async def _start(supervisor: Supervisor, fleet: Fleet, data: DataFolder, console
     clickhouse = data.connection(settings)
     await clickhouse.connect()
     try:
-        await schema.apply([source.name for source in settings.sources], clickhouse, settings.clickhouse.cluster)
+        await schema.apply(settings.retention_days, clickhouse, settings.retention_days, settings.clickhouse.cluster)
     finally:
         await clickhouse.close()
     await fleet.start()

@@ -27,6 +27,8 @@ from streams.supervisor import Program, Supervisor
 
 GRIDSTREAM = (sys.executable, "-m", "streams.cli")
 NO_ENVIRONMENT: Mapping[str, str] = {}
+PRIVACY_KEY = "the key of all tests"
+"""One for all: who is forgotten stands in a topic that they share."""
 _PATIENCE_SECONDS = 60
 
 
@@ -203,6 +205,7 @@ async def running(
         "GRIDSTREAM_INGRESS__PORT": str(embedded.free_port()),
         "GRIDSTREAM_WORKER__METRICS_PORT": "0",
         "GRIDSTREAM_SOURCES": json.dumps([{"name": source, **of_source}]),
+        "GRIDSTREAM_PRIVACY__KEY": PRIVACY_KEY,
         **environment,
     }
     names = [each["name"] for each in json.loads(variables["GRIDSTREAM_SOURCES"])]

@@ -56,7 +56,11 @@ def schema_show(
     """Print the statements for all sources."""
     settings = Installation.of(config, data).settings
     for source in settings.sources:
-        for statement in ddl.statements(source.name, cluster or settings.clickhouse.cluster):
+        on = cluster or settings.clickhouse.cluster
+        for statement in (
+            *ddl.statements(source.name, source.retention_days, on),
+            *ddl.limits(source.name, source.retention_days, {}, on),
+        ):
             typer.echo(f"{statement};\n")
 
 
@@ -68,7 +72,7 @@ def schema_apply(config: Config = None, data: Data = DATA) -> None:
 
 
 async def _apply(installation: Installation) -> None:
-    names = [source.name for source in installation.settings.sources]
+    days = installation.settings.retention_days
     async with installation.clickhouse() as clickhouse:
-        await databases.apply(names, clickhouse, installation.settings.clickhouse.cluster)
-    typer.echo(f"The schema is in place: {', '.join(names)}")
+        await databases.apply(days, clickhouse, days, installation.settings.clickhouse.cluster)
+    typer.echo(f"The schema is in place: {', '.join(days)}")

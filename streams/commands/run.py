@@ -161,12 +161,14 @@ def replay(
     ] = False,
 ) -> None:
     """Normalize again what is in the raw topic. Nothing counts twice; what is missing is filled."""
-    settings = Installation.of(config, data).settings
+    installation = Installation.of(config, data)
+    settings = installation.settings
     chosen = settings.source(source)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("Raw records", total=None)
-        running = Replay(settings, chosen, moment_ms(since), moment_ms(until) if until else 0, forward=forward)
+        span = (moment_ms(since), moment_ms(until) if until else 0)
+        running = Replay(settings, installation.data, chosen, *span, forward=forward)
         report = asyncio.run(running.run(lambda p: progress.update(task, completed=p.done, total=p.total)))
     typer.echo(f"normalized {report.total:,} raw records of {chosen.name} again")
 

@@ -1,6 +1,7 @@
 """`gridstream sync`: SendGrid's objects now instead of when it is their time."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.printing import print_table
 from streams.objects.calls import Calls
 from streams.objects.sync import ObjectSync, Outcome
+from streams.privacy.forgotten import forgotten
 from streams.schema import require_schema
 from streams.sections import Source
 from streams.settings import Settings
@@ -52,14 +54,15 @@ def _chosen(settings: Settings, name: str) -> list[Source]:
 async def _sync(installation: Installation, sources: list[Source], names: list[str]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with installation.clickhouse() as clickhouse:
+    async with installation.clickhouse() as clickhouse, AsyncExitStack() as stack:
+        known = await forgotten(installation.settings, installation.data, stack)
         for source in sources:
             await require_schema(source.name, clickhouse)
         with Progress(*columns, console=Console(stderr=True)) as progress:
             for source in sources:
                 show = _Bars(source.name, progress).show
                 async with SendGridObjects(source.api_key.get_secret_value(), source.api_url) as api:
-                    await ObjectSync(source, api, clickhouse, Calls(), show).run(names, outcomes.append)
+                    await ObjectSync(source, api, clickhouse, Calls(), show, known).run(names, outcomes.append)
     return outcomes
 
 

@@ -24,6 +24,7 @@ from schemas.tables import (
 )
 from streams.clock import now
 from streams.database import Database
+from streams.privacy.forgotten import Forgotten
 
 Phase = Literal["sending", "on", "rejected", "off"]
 
@@ -142,10 +143,11 @@ class Memberships:
         clickhouse: open.
         database: of the account's source.
         account: its name.
+        forgotten: about whom nothing is written; None where nobody is.
     """
 
-    def __init__(self, clickhouse: ClickHouse, database: str, account: str) -> None:
-        self._database = Database(clickhouse, database)
+    def __init__(self, clickhouse: ClickHouse, database: str, account: str, forgotten: Forgotten | None = None) -> None:
+        self._database = Database(clickhouse, database, forgotten)
         self._account = account
 
     async def cohorts(self) -> list[Cohort]:

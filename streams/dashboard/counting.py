@@ -14,9 +14,9 @@ from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from schemas.ddl import identifier
 from schemas.events import EVENTS
-from schemas.rollups import DIMENSIONS, FIRST_EVENTS, count_firsts, count_hours, kinds
+from schemas.rollups import DIMENSIONS, FIRST_EVENTS, count_firsts, count_hours, kinds, stretch
 from schemas.tables import EVENT_TABLES, HOURLY, STORED_AT
-from streams.dashboard.queries import NOTHING, moment_text
+from streams.dashboard.queries import NOTHING
 
 log = structlog.get_logger()
 
@@ -188,9 +188,9 @@ class Counting:
         """Count hours of one day, and which of the messages of that day are new in them and in those after."""
         day = first // _DAY * _DAY
         for statement in count_hours(self._database):
-            await self._ask(statement, _stretch(first, end))
+            await self._ask(statement, stretch(first, end))
         for statement in count_firsts(self._database):
-            await self._ask(statement, _stretch(day, max(end, min(day + _DAY, self._end))))
+            await self._ask(statement, stretch(day, max(end, min(day + _DAY, self._end))))
 
     def _cover(self) -> None:
         """Whatever is newer than the newest day that waits to be counted."""
@@ -214,7 +214,3 @@ def _by_day(hours: Iterable[int]) -> list[Day]:
     for hour in hours:
         days.setdefault(hour // _DAY * _DAY, []).append(hour)
     return [(day, min(of), max(of) + _HOUR) for day, of in sorted(days.items())]
-
-
-def _stretch(start: int, end: int) -> dict[str, str]:
-    return {"start": moment_text(start), "end": moment_text(end)}

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from schemas.ddl import identifier
 from schemas.events import EventType
-from schemas.rollups import DIMENSIONS, FIRST, IS_TEST, any_kind, event_of, firsts_of, kind
+from schemas.rollups import DIMENSIONS, FIRST, IS_TEST, any_kind, event_of, firsts_of, kind, moment_text
 from schemas.tables import HOURLY
 
 _HOUR = 3_600
@@ -36,11 +35,6 @@ def parameters(start: int, end: int, covered: Covered) -> dict[str, str]:
         first = last = end
     moments = {"start": start, "counted_start": first, "counted_end": last, "end": end}
     return {name: moment_text(moment) for name, moment in moments.items()}
-
-
-def moment_text(moment: int) -> str:
-    """A moment, in seconds since 1970, as a parameter of type DateTime64(3)."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S.000}"
 
 
 def is_counted(values: Mapping[str, object]) -> bool:

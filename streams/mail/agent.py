@@ -1,6 +1,6 @@
 """The agent: records of calls become wanted mails, and are acknowledged when it is decided what becomes of each."""
 
-from collections.abc import AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from streams.clock import now
 from streams.delivery import persistently
 from streams.mail.book import Entry
 from streams.mail.sender import Sender, Wanted
+from streams.privacy.forgotten import Forgotten
 from streams.transport import Chunk
 
 log = structlog.get_logger()
@@ -37,9 +38,13 @@ class MailAgent:
         sender: sends them.
         source: whose dead letters take what cannot be read.
         producer: started; takes dead letters.
+        forgotten: to whom nothing is sent; None where nobody is.
     """
 
-    def __init__(self, rules: MailRules, sender: Sender, source: str, producer: Producer) -> None:
+    def __init__(
+        self, rules: MailRules, sender: Sender, source: str, producer: Producer, forgotten: Forgotten | None = None
+    ) -> None:
+        self._forgotten = forgotten
         self._rules = rules
         self._sender = sender
         self._source = source
@@ -52,7 +57,7 @@ class MailAgent:
             wanted = [
                 mail
                 for chunk in batch
-                for record in chunk.records
+                for record in await self._wanted(chunk)
                 for mail in await self._read(record, chunk.partition)
             ]
             for group in groups(wanted, GROUP.rows):
@@ -60,6 +65,9 @@ class MailAgent:
             for chunk in batch:
                 if chunk.partition not in lost:
                     chunk.acknowledge()
+
+    async def _wanted(self, chunk: Chunk) -> Sequence[Any]:
+        return chunk.records if self._forgotten is None else await self._forgotten.without(chunk.records)
 
     async def _read(self, record: Any, partition: int) -> list[Wanted]:  # noqa: ANN401  aiokafka's
         headers = dict(record.headers)

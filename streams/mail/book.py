@@ -15,6 +15,7 @@ from streams import metrics
 from streams.clock import now
 from streams.database import Database
 from streams.pieces import pieces
+from streams.privacy.forgotten import Forgotten
 
 State = Literal["sending", "uncertain", "waiting", "dropped", "late", "refused", "sandboxed", "sent"]
 STATES: tuple[State, ...] = get_args(State)
@@ -106,10 +107,11 @@ class MailBook:
     Args:
         clickhouse: open.
         database: of the mails' source.
+        forgotten: about whom nothing is written; None where nobody is.
     """
 
-    def __init__(self, clickhouse: ClickHouse, database: str) -> None:
-        self._database = Database(clickhouse, database)
+    def __init__(self, clickhouse: ClickHouse, database: str, forgotten: Forgotten | None = None) -> None:
+        self._database = Database(clickhouse, database, forgotten)
 
     async def entries(self, ids: Collection[str]) -> dict[str, Entry]:
         """What is known of some mails, by id."""

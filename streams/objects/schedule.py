@@ -16,6 +16,7 @@ from streams.clock import now
 from streams.delivery import persistently
 from streams.objects.calls import Calls, LostError
 from streams.objects.sync import ObjectSync, Outcome
+from streams.privacy.forgotten import Forgotten
 from streams.sections import Source
 
 log = structlog.get_logger()
@@ -63,6 +64,7 @@ class Schedule:
         clickhouse: connected.
         every: so many seconds.
         pause: waits for so many seconds.
+        forgotten: about whom nothing is kept; None where nobody is.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Schedule:
         clickhouse: ClickHouse,
         every: float,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        forgotten: Forgotten | None = None,
     ) -> None:
         self._sources = sources
+        self._forgotten = forgotten
         self._clickhouse = clickhouse
         self._every = every
         self._pause = pause
@@ -89,7 +93,8 @@ class Schedule:
         )
 
     async def _keep(self, source: Source, api: SendGridObjects, offset: float, is_ours: Callable[[], bool]) -> None:
-        sync = ObjectSync(source, api, self._clickhouse, Calls(is_ours, self._pause))
+        calls = Calls(is_ours, self._pause)
+        sync = ObjectSync(source, api, self._clickhouse, calls, forgotten=self._forgotten)
         while True:
             await self._pause(_LOOK_SECONDS)
             if not is_ours():

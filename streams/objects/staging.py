@@ -22,6 +22,7 @@ from connectors.errors import GridstreamError
 from schemas.objects import ObjectType, Row
 from streams.objects.calls import Calls
 from streams.objects.statements import FORGOTTEN, Slice, Statements
+from streams.privacy.forgotten import Forgotten
 
 log = structlog.get_logger()
 
@@ -65,9 +66,19 @@ class Staging:
         clickhouse: connected.
         calls: make its queries.
         pull: when it began, in milliseconds since 1970.
+        forgotten: about whom nothing is kept; None where nobody is.
     """
 
-    def __init__(self, kind: ObjectType, source: str, clickhouse: ClickHouse, calls: Calls, pull: int) -> None:
+    def __init__(
+        self,
+        kind: ObjectType,
+        source: str,
+        clickhouse: ClickHouse,
+        calls: Calls,
+        pull: int,
+        forgotten: Forgotten | None = None,
+    ) -> None:
+        self._forgotten = forgotten
         self.kind = kind
         self._source = source
         self._clickhouse = clickhouse
@@ -91,6 +102,8 @@ class Staging:
 
     async def add(self, rows: Iterable[Row]) -> None:
         """Keep objects. One that is added again replaces itself."""
+        if self._forgotten is not None:
+            rows = map(dict, await self._forgotten.rows_without(rows))
         await self._hold(self._sql.pulled, rows)
 
     async def join(self, rows: Iterable[Row]) -> None:

@@ -22,6 +22,7 @@ from streams.objects.access import NoMarketingError
 from streams.objects.calls import Calls, IncompleteError, LostError
 from streams.objects.pulls import Puller
 from streams.objects.staging import Counts, Staging
+from streams.privacy.forgotten import Forgotten
 from streams.sections import Source
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ class ObjectSync:
         clickhouse: connected; it has the database.
         calls: make its calls.
         on_progress: told of each kind how many objects have come, and of how many where that is known.
+        forgotten: about whom nothing is kept; None where nobody is.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class ObjectSync:
         clickhouse: ClickHouse,
         calls: Calls,
         on_progress: Callable[[str, int, int | None], None] = lambda *_: None,
+        forgotten: Forgotten | None = None,
     ) -> None:
+        self._forgotten = forgotten
         self._source = source
         self._api = api
         self._clickhouse = clickhouse
@@ -97,7 +101,8 @@ class ObjectSync:
 
     async def _sync(self, kind: ObjectType, outcome: Outcome) -> Outcome:
         try:
-            async with Staging(kind, self._source.name, self._clickhouse, self._calls, outcome.started) as staging:
+            of = (self._source.name, self._clickhouse, self._calls)
+            async with Staging(kind, *of, outcome.started, self._forgotten) as staging:
                 problem = ""
                 try:
                     await self._puller.pull(staging)

@@ -3,6 +3,7 @@
 "Facts" and a number mean a section of the project's fact sheet on Amplitude and Segment.
 """
 
+from base64 import b64encode
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ _REMEMBERED = 7 * _DAY
 _LONGEST_TEXT = 1024
 _DEEPEST = 40
 _SHORTEST_ID = 5
+_MOST_DELETED = 100
 
 
 @dataclass(slots=True)
@@ -96,6 +98,8 @@ class FakeAmplitude(FakeServer):
         poison: a request with one of these texts in its body is a 403 of the firewall (facts 2.3).
         silenced_devices: a request with one of them is a 400 that says so (facts 2.3).
         names_all_indexes: whether a 400 names all faulty events or only the first of each field (facts 2.3).
+        secret_key: of the project, with which users can be deleted.
+        deletions: the ids of users that are to be deleted, by the request that asked for it.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -108,6 +112,8 @@ class FakeAmplitude(FakeServer):
         self.poison: set[bytes] = set()
         self.silenced_devices: set[str] = set()
         self.names_all_indexes = True
+        self.secret_key = "s" * 32
+        self.deletions: list[list[str]] = []
         self._seen: dict[tuple[str, str], float] = {}
         self._rates: defaultdict[tuple[str, Kind, str], _Rate] = defaultdict(_Rate)
 
@@ -117,8 +123,10 @@ class FakeAmplitude(FakeServer):
         return {event["user_id"] for event in self.events if "user_id" in event}
 
     async def answer(self, call: Call) -> Answer:
-        """By path: `/2/httpapi` or `/batch`."""
+        """By path: `/2/httpapi`, `/batch`, or the one of deletions."""
         self.clock.settle()
+        if call.path == "/api/2/deletions/users" and call.method == "POST":
+            return self._delete(call)
         limits = {"/2/httpapi": self.http_limits, "/batch": self.batch_limits}.get(call.path)
         if limits is None or call.method != "POST":
             return _Refusal(404 if limits is None else 405, "not served").answer
@@ -235,6 +243,20 @@ class FakeAmplitude(FakeServer):
                 "server_upload_time": int(now * 1000),
             }
         )
+
+    def _delete(self, call: Call) -> Answer:
+        """As Amplitude's "User Privacy API" page says: a job for those it knows, 400 where others are not ignored."""
+        credentials = b64encode(f"{self.api_key}:{self.secret_key}".encode()).decode()
+        if call.headers.get("authorization") != f"Basic {credentials}":
+            return Answer(401, {"error": "unauthorized"})
+        ids = call.body["user_ids"]
+        known = [each for each in ids if each in self.users]
+        if len(ids) > _MOST_DELETED or (len(known) < len(ids) and call.body.get("ignore_invalid_id") != "true"):
+            return Answer(400, {"error": "invalid user ids"})
+        if not known:
+            return Answer(body=[])
+        self.deletions.append(known)
+        return Answer(body={"day": "2026-12-01", "status": "staging", "amplitude_ids": [{"amplitude_id": 1}]})
 
 
 def _with_ids(event: Event, shortest: int) -> Event:

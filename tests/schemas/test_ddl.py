@@ -11,7 +11,7 @@ from schemas.tables import TABLES, Table
 
 CLUSTER = "main-cluster"
 ON_CLUSTER = f" ON CLUSTER {identifier(CLUSTER)}"
-STATEMENTS = list(ddl.statements("sendgrid", CLUSTER, {table.rows: {"x": "String"} for table in TABLES}))
+STATEMENTS = list(ddl.statements("sendgrid", ddl.FOREVER, CLUSTER, {table.rows: {"x": "String"} for table in TABLES}))
 
 
 def test_every_server_of_the_cluster_gets_every_statement() -> None:
@@ -67,7 +67,7 @@ async def test_clickhouse_reads_every_statement(clickhouse: ClickHouse) -> None:
 
 async def test_clickhouse_runs_what_one_server_can(clickhouse: ClickHouse, source: str) -> None:
     """Without the cluster and its Keeper; a view over the local table stands where the Distributed one would."""
-    for statement in ddl.statements(source, CLUSTER):
+    for statement in ddl.statements(source, cluster=CLUSTER):
         alone = statement.replace(ON_CLUSTER, "").replace("ENGINE = Replicated", "ENGINE = ")
         if distributed := re.fullmatch(r"(CREATE TABLE .*)\nAS (.*)\nENGINE = Distributed\(.*\)", alone):
             alone = f"{distributed[1]} AS {distributed[2]} ENGINE = ReplacingMergeTree ORDER BY tuple()"

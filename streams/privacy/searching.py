@@ -1,0 +1,199 @@
+"""Where people are in ClickHouse: the rows of every table, as they lie in its parts, that tell of somebody.
+
+No statement names a person: who is looked for stands in a table of its own as long as a search lasts. Statements would
+stay, in the list of mutations and in the server's log of queries.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import orjson
+
+from connectors.clickhouse import ClickHouse
+from schemas.ddl import identifier
+from schemas.privacy import ADDRESS, QUOTES, is_plain
+
+PREFIX = "forgetting_"
+"""Of the names of tables that are there while somebody is looked for."""
+_PEOPLE = f"{PREFIX}people"
+_BATCH = 255
+"""Texts that ClickHouse looks for at once."""
+_NAMES = ("email", "user_id", "anonymous_id")
+"""Columns that hold an address or a user id and nothing else."""
+_COLUMNS = """
+SELECT table, groupArray((name, type)) FROM system.columns WHERE database = {database:String} GROUP BY table
+"""
+_TABLES = """
+SELECT name, sorting_key FROM system.tables
+WHERE database = {database:String} AND engine LIKE '%MergeTree' AND NOT startsWith(name, {own:String}) ORDER BY name
+"""
+_OWN = "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {own:String})"
+
+Kind = Literal["address", "literal", "id"]
+"""How a text is looked for: as an address among other words, wherever it stands, or where it stands alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A table in which people may be.
+
+    Attributes:
+        table: its name.
+        key: the columns that it is sorted by, as SQL has them.
+        names: columns that hold an address or a user id and nothing else.
+        texts: expressions for everything that it says in words.
+    """
+
+    table: str
+    key: str
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, table: str, key: str, columns: Iterable[tuple[str, str]]) -> Self:
+        """From the columns' names and types."""
+        types = dict(columns)
+        texts = [text for name, type_ in types.items() if (text := _text(identifier(name), type_))]
+        if {"payload", "encoding"} <= types.keys():
+            texts.append("if(encoding = 'base64', tryBase64Decode(payload), '')")
+        quoted = ", ".join(identifier(column.strip("`")) for column in key.strip("()").split(", "))
+        return cls(table, quoted, tuple(name for name in _NAMES if name in types), tuple(texts))
+
+
+def _text(name: str, type_: str) -> str:
+    """An expression for what a column says in words; empty: it has none."""
+    if "String" not in type_:
+        return ""
+    if type_ in ("String", "LowCardinality(String)"):
+        return f"toString({name})"
+    if type_.startswith("Map("):
+        return f"arrayStringConcat(arrayConcat(mapKeys({name}), mapValues({name})), ' ')"
+    if type_ in ("Array(String)", "Array(LowCardinality(String))"):
+        return f"arrayStringConcat({name}, ' ')"
+    # As text it has quotes of its own, in which it escapes others.
+    return f"replaceAll(toString({name}), '\\\\\\'', '\\'')"
+
+
+class Search:
+    """A search for some people in one database.
+
+    Args:
+        clickhouse: connected.
+        database: of a source.
+        addresses: in lower case.
+        marks: that may stand for them.
+        ids: user ids, in lower case.
+    """
+
+    def __init__(
+        self,
+        clickhouse: ClickHouse,
+        database: str,
+        addresses: Collection[str],
+        marks: Collection[str],
+        ids: Collection[str] = (),
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._database = database
+        odd = {each for each in addresses if not is_plain(each)}
+        self._texts: dict[Kind, list[str]] = {
+            "address": sorted(set(addresses) - odd),
+            "literal": sorted(odd | set(marks)),
+            "id": sorted(set(ids)),
+        }
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Self]:
+        """Have the table of who is looked for, as long as this lasts.
+
+        Raises:
+            Retry, Reject, Fatal: ClickHouse would not.
+        """
+        await self.close()
+        columns = "text String, kind LowCardinality(String), batch UInt32"
+        await self.query(f"CREATE TABLE {self.table(_PEOPLE)} ({columns}) ENGINE = MergeTree ORDER BY text")
+        rows = (
+            {"text": text, "kind": kind, "batch": number // _BATCH}
+            for kind, texts in self._texts.items()
+            for number, text in enumerate(texts)
+        )
+        await self.insert(_PEOPLE, rows)
+        try:
+            yield self
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Drop all tables of a search, also of one that was interrupted."""
+        for (name,) in await self.query(_OWN, database=self._database, own=PREFIX):
+            await self.query(f"DROP TABLE IF EXISTS {self.table(name)} SYNC")
+
+    async def places(self) -> list[Place]:
+        """All tables, those of older versions and of syncs that are under way included."""
+        columns = dict(await self.query(_COLUMNS, database=self._database))
+        tables = await self.query(_TABLES, database=self._database, own=PREFIX)
+        return [Place.of(name, key, columns[name]) for name, key in tables]
+
+    async def user_ids(self, place: Place) -> set[str]:
+        """The user ids, in lower case, of rows that are about one of them."""
+        if "user_id" not in place.names:
+            return set()
+        about = self._named("email") if "email" in place.names else self.condition(place)
+        rows = self.table(place.table)
+        found = await self.query(f"SELECT DISTINCT lower(user_id) FROM {rows} WHERE user_id != '' AND ({about})")
+        return {user_id for (user_id,) in found}
+
+    async def count(self, place: Place) -> int:
+        """How many rows tell of one of them."""
+        ((count,),) = await self.query(f"SELECT count() FROM {self.table(place.table)} WHERE {self.condition(place)}")
+        return int(count)
+
+    def condition(self, place: Place) -> str:
+        """That a row of a table tells of one of them."""
+        found = [self._named(name) for name in place.names]
+        if place.texts:
+            text = f"lower(concatWithSeparator(' ', '', {', '.join(place.texts)}))"
+            found += self._mentions(f"if(position({text}, '%40') = 0, {text}, concat({text}, ' ', {_decoded(text)}))")
+        return " OR ".join(found) or "0"
+
+    def _named(self, column: str) -> str:
+        return f"lower({identifier(column)}) IN (SELECT text FROM {self.table(_PEOPLE)})"
+
+    def _mentions(self, text: str) -> list[str]:
+        # To look for texts as they are is quick; what stands around them is only looked at where there is one.
+        there = {kind: [f"multiSearchAny({text}, {each})" for each in self._needles(kind)] for kind in self._texts}
+        of_addresses = f"(SELECT text FROM {self.table(_PEOPLE)} WHERE kind = 'address')"
+        words = f"extractAll({text}, '{_literal(ADDRESS)}')"
+        exact = f"arrayExists(each -> trim(BOTH '{_literal(QUOTES)}' FROM each) IN {of_addresses}, {words})"
+        found = list(there["literal"])
+        if there["address"]:
+            found.append(f"(({' OR '.join(there['address'])}) AND {exact})")
+        return found
+
+    def _needles(self, kind: Kind) -> list[str]:
+        batches = -(-len(self._texts[kind]) // _BATCH)
+        of_kind = f"SELECT groupArray(text) FROM {self.table(_PEOPLE)} WHERE kind = '{kind}'"
+        return [f"({of_kind} AND batch = {number})" for number in range(batches)]
+
+    def table(self, name: str) -> str:
+        """A table of the database, quoted."""
+        return f"{identifier(self._database)}.{identifier(name)}"
+
+    async def insert(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
+        """Insert rows into a table of the database, if there are any."""
+        if lines := b"\n".join(map(orjson.dumps, rows)):
+            await self._clickhouse.insert(self.table(name), [lines])
+
+    async def query(self, sql: str, **parameters: object) -> list[Any]:
+        """Run a statement; the rows of its result."""
+        return list((await self._clickhouse.query(sql, parameters)).result_rows)
+
+
+def _decoded(text: str) -> str:
+    return f"decodeURLComponent({text})"
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
