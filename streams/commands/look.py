@@ -1,9 +1,9 @@
 """Commands that look: status, doctor, sql, and the schema."""
 
 import asyncio
+import json
 from typing import Annotated
 
-import orjson
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -28,7 +28,7 @@ def status(
     installation = Installation.of(config, data)
     found = asyncio.run(_status(installation))
     if as_json:
-        typer.echo(orjson.dumps(found.as_json()).decode())
+        typer.echo(json.dumps(found.as_json()))  # in ASCII: a reason may have what a terminal obeys
     else:
         _print_status(found)
 
