@@ -1,12 +1,12 @@
 """`gridstream status`: is it working. What is wrong comes first, then the numbers; once, or kept up to date."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, NamedTuple
 
-import orjson
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.columns import Columns
@@ -61,7 +61,7 @@ def status(
         return
     found = asyncio.run(_status(installation))
     if as_json:
-        typer.echo(orjson.dumps(found.as_json()).decode())
+        typer.echo(json.dumps(found.as_json()))  # in ASCII: a reason may have what a terminal obeys
     else:
         console.print(screen(found))
 
