@@ -125,8 +125,9 @@ class Pipeline:
         try:
             ends = await consumer.end_offsets(consumer.assignment())
             found: list[ConsumerRecord[bytes, bytes]] = []
-            while len(found) < sum(ends.values()):
-                found.append(await consumer.getone())
+            while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    found += records
             return found
         finally:
             await consumer.stop()

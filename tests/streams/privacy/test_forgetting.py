@@ -21,7 +21,7 @@ from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.normalize import FORGOTTEN, Normalizer
 from schemas.privacy import Marks
-from schemas.tables import CALLS, DELIVERIES, EVENT_TABLES, HOURLY, REMOVALS, TABLES, Table
+from schemas.tables import CALLS, DEAD_LETTERS, DELIVERIES, EVENT_TABLES, HOURLY, REMOVALS, TABLES, Table
 from streams.clock import now
 from streams.dashboard.counting import Counting
 from streams.datafolder import DataFolder
@@ -64,6 +64,14 @@ def body(email: str, *, copies: int = 1) -> bytes:
     return json.dumps(elements).encode()
 
 
+async def post(pipeline: Pipeline, body: bytes) -> None:
+    """POST as SendGrid does: again, as long as it is asked to."""
+    async with asyncio.timeout(60):
+        while (status := await pipeline.post(body)) == 503:
+            await asyncio.sleep(0.2)
+    assert status == 200
+
+
 def hashes(text: str) -> set[str]:
     """What a guess of an address could be compared with."""
     found = {
@@ -81,7 +89,8 @@ async def traces(pipeline: Pipeline, email: str) -> tuple[set[str], set[str]]:
     guesses |= {json.loads(event.line)["event_id"] for event in events}
 
     def tells(text: str) -> bool:
-        return any(guess in text.lower() for guess in guesses)
+        # Whose address is longer is somebody else.
+        return any(guess in text.lower().replace(f"x{email}", "") for guess in guesses)
 
     tables = set()
     sql = "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree'"
@@ -102,7 +111,7 @@ async def traces(pipeline: Pipeline, email: str) -> tuple[set[str], set[str]]:
 
 async def forget(pipeline: Pipeline, *arguments: str) -> dict[str, Any]:
     code, output, errors = await pipeline.command("forget", *arguments, "--json")
-    assert (code, errors) == (0, "") or code == 0, errors
+    assert code == 0, output + errors
     found: dict[str, Any] = json.loads(output)
     return found
 
@@ -111,6 +120,8 @@ def row_about(table: Table, email: str, number: int) -> dict[str, object]:
     """A row of any table that names somebody wherever it can."""
     quoted = f'{{"about": "{email}"}}'
     plain = {"encoding": "utf-8", "state": "waiting", "email": email, "user_id": email}
+    if table is DEAD_LETTERS:  # which say of themselves what others cannot set
+        plain |= {"id": str(number), "source": "a", "step": "mail", "topic": "b"}
     values: dict[str, object] = {
         "Map(LowCardinality(String), String)": {"note": quoted},
         "Array(String)": [quoted],
@@ -138,15 +149,15 @@ async def test_nothing_is_left_in_any_part_of_any_table_nor_in_any_topic(
     pipeline: Pipeline, ada: str, bob: str
 ) -> None:
     for person in (ada, bob):
-        assert await pipeline.post(body(person, copies=2)) == 200
-        assert await pipeline.post(body(person)) == 200
+        await post(pipeline, body(person, copies=2))
+        await post(pipeline, body(person))
         await post_call(pipeline, person)
-        assert await pipeline.post(f'["no event of {person}"]'.encode()) == 200
+        await post(pipeline, f'["no event of {person}"]'.encode())
     bounce = {"event": "bounce", "email": f"x{ada}", "reason": f"user <x{ada}> unknown", "sg_event_id": "x"}
-    assert await pipeline.post(json.dumps([bounce]).encode()) == 200
+    await post(pipeline, json.dumps([bounce]).encode())
     quoting = {"event": "bounce", "email": bob, "reason": f"loop: <{ada}>", "sg_event_id": "loop"}
     link = {"event": "click", "email": bob, "url": f"https://x.example.com/?e={quote(ada)}", "sg_event_id": "link"}
-    assert await pipeline.post(json.dumps([quoting, link]).encode()) == 200
+    await post(pipeline, json.dumps([quoting, link]).encode())
     before = await pipeline.settled()
     assert before.balanced
     assert before.removed == 0
@@ -189,8 +200,8 @@ async def test_a_replay_brings_nobody_back_and_what_comes_later_is_counted(
     pipeline: Pipeline, ada: str, bob: str, tmp_path: Path
 ) -> None:
     for person in (ada, bob):
-        assert await pipeline.post(body(person)) == 200
-        assert await pipeline.post(f'["no event of {person}"]'.encode()) == 200
+        await post(pipeline, body(person))
+        await post(pipeline, f'["no event of {person}"]'.encode())
     before = await pipeline.settled()
     people = tmp_path / "people"
     people.write_text(f"{ada}\n\nnobody.{pipeline.source}@example.com\n")
@@ -209,7 +220,7 @@ async def test_a_replay_brings_nobody_back_and_what_comes_later_is_counted(
     assert after.rows == before.rows - after.removed
 
     later = {"event": "open", "email": ada, "sg_event_id": "later"}
-    assert await pipeline.post(json.dumps([later, later]).encode()) == 200
+    await post(pipeline, json.dumps([later, later]).encode())
     account = await pipeline.settled()
 
     assert account.balanced
@@ -233,7 +244,7 @@ async def test_what_was_counted_ahead_is_counted_again(pipeline: Pipeline, ada: 
         for event in ("delivered", "open", "click", "bounce")
         for person in (ada, bob)
     ]
-    assert await pipeline.post(json.dumps(elements).encode()) == 200
+    await post(pipeline, json.dumps(elements).encode())
     await pipeline.settled()
     await settle(Counting(pipeline.source, pipeline.clickhouse))
     sql = "sum(arraySum(arrayMap(each -> each.count, counts))) AS events"
@@ -253,12 +264,12 @@ async def test_what_was_counted_ahead_is_counted_again(pipeline: Pipeline, ada: 
 async def test_rows_of_their_user_ids_are_told_of_and_go_when_asked(pipeline: Pipeline, ada: str, bob: str) -> None:
     shared = {"event": "open", "amp_user_id": f"U-{pipeline.source}"}
     elements = [shared | {"email": ada, "sg_event_id": "1"}, shared | {"email": bob, "sg_event_id": "2"}]
-    assert await pipeline.post(json.dumps(elements).encode()) == 200
+    await post(pipeline, json.dumps(elements).encode())
     await pipeline.settled()
 
     assert (await forget(pipeline, ada))["rows_of_user_ids"] == 1
     assert await pipeline.count("_open") == 1
-    assert await pipeline.post(json.dumps([elements[0] | {"email": bob, "sg_event_id": "3"}]).encode()) == 200
+    await post(pipeline, json.dumps([elements[0] | {"email": bob, "sg_event_id": "3"}]).encode())
     await pipeline.settled()
     report = await forget(pipeline, bob, "--user-ids")
     account = await pipeline.settled()
@@ -268,7 +279,7 @@ async def test_rows_of_their_user_ids_are_told_of_and_go_when_asked(pipeline: Pi
 
 async def test_an_export_has_all_of_somebody_and_nothing_of_others(pipeline: Pipeline, ada: str, bob: str) -> None:
     for person in (ada, bob):
-        assert await pipeline.post(body(person, copies=2)) == 200
+        await post(pipeline, body(person, copies=2))
         await post_call(pipeline, person)
     await pipeline.settled()
     await wait_for_store(pipeline)
@@ -286,7 +297,7 @@ async def test_an_export_has_all_of_somebody_and_nothing_of_others(pipeline: Pip
 
 async def test_what_waits_to_be_stored_is_not_overlooked(pipeline: Pipeline, ada: str) -> None:
     await pipeline.supervisor.stop("store")
-    assert await pipeline.post(body(ada)) == 200
+    await post(pipeline, body(ada))
     async with asyncio.timeout(60):
         while not (await pipeline.status()).sources[pipeline.source].in_flight:
             await asyncio.sleep(0.1)
