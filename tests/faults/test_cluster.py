@@ -136,6 +136,7 @@ async def answers(url: str) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.timeout(900)  # ten restarts, of which those of a JVM take a busy machine a minute each
 @fault(
     "two ingresses, two workers of each role, the live page and three brokers are restarted, one after the other",
     seen="posts to the ingress that is away are repeated; rows are seconds late",
@@ -174,7 +175,7 @@ async def test_a_rolling_restart_of_everything_loses_and_repeats_nothing(
         await answers(f"{there['ingress']}/ready")
         await answers(f"{there['dashboard']}/health")
         other = f"{there['ingress']}/sendgrid/{rig.pipeline.source}"
-        async with rig.posting(100, seconds=60) as one, rig.posting(100, seconds=60, url=other) as two:
+        async with rig.posting(100, seconds=200) as one, rig.posting(100, seconds=200, url=other) as two:
 
             async def both_go_on() -> None:
                 for load in (one, two):
