@@ -29,6 +29,7 @@ class KafkaTable:
         self.values: dict[bytes, bytes] = {}
         self._cluster = cluster
         self._topic = topic
+        self._reading = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         with translated(self._cluster.servers):
@@ -58,7 +59,18 @@ class KafkaTable:
             record = await self._consumer.getone()
             self._take(record.key, record.value)
 
-    async def _read_all(self) -> None:
+    async def refresh(self) -> bool:
+        """Read what is there by now; returns whether there was anything new. It costs a round trip.
+
+        Raises:
+            Retry, Fatal: Kafka would not say.
+        """
+        async with self._reading:
+            with translated(self._cluster.servers):
+                return await self._read_all()
+
+    async def _read_all(self) -> bool:
+        is_new = False
         async with asyncio.timeout(_READ_SECONDS):
             ends = await self._consumer.end_offsets(self._consumer.assignment())
             for partition, end in ends.items():
@@ -66,6 +78,8 @@ class KafkaTable:
                     for records in (await self._consumer.getmany(timeout_ms=100)).values():
                         for record in records:
                             self._take(record.key, record.value)
+                            is_new = True
+        return is_new
 
     def _take(self, key: bytes | None, value: bytes | None) -> None:
         if key and value:

@@ -4,16 +4,15 @@ To ask for the topic's end costs a round trip to Kafka, for a whole chunk of rec
 after somebody was forgotten knows it, and `gridstream forget` has to wait only for what was begun before.
 """
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connectors.errors import Fatal
-from connectors.kafka import Admin, Cluster, Producer, Record, translated
+from connectors.kafka import Admin, Cluster, Producer, Record
+from connectors.kafka_table import KafkaTable
 from schemas import topics
 from schemas.columns import UncertainError, milliseconds
 from schemas.privacy import Guard, Later, Marks, People, addresses
@@ -23,7 +22,6 @@ from streams.delivery import persistently
 from streams.sections import Source
 from streams.settings import Settings
 
-_FETCH_MS = 200
 _NO_KEY = "privacy.key is not set"
 _ROW_NAMES = ("email", "user_id")
 
@@ -46,11 +44,7 @@ class Forgotten:
         self.marks = marks
         self._cluster = cluster
         self._later = later
-        self._consumer: AIOKafkaConsumer[bytes, bytes] = AIOKafkaConsumer(
-            **cluster.arguments, auto_offset_reset="earliest"
-        )
-        self._partitions: list[TopicPartition] = []
-        self._reading = asyncio.Lock()
+        self._table = KafkaTable(cluster, topics.FORGOTTEN)
 
     def __bool__(self) -> bool:
         """Whether anybody is."""
@@ -66,17 +60,12 @@ class Forgotten:
         async with Admin(self._cluster) as admin:
             topic = topics.of_forgotten()
             await admin.ensure_topics({topic.name: topic.settings}, 1, 0)
-            numbers = [number for _, number in await admin.offsets([topic.name])]
-        with translated(self._cluster.servers):
-            await self._consumer.start()
-            self._partitions = [TopicPartition(topics.FORGOTTEN, number) for number in numbers]
-            self._consumer.assign(self._partitions)
-            await self._consumer.seek_to_beginning()
-        await self.refresh()
+        await self._table.__aenter__()
+        self._take()
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await self._table.__aexit__(None, None, None)
 
     async def refresh(self) -> None:
         """Read who has been added.
@@ -85,22 +74,17 @@ class Forgotten:
             Retry: Kafka cannot be reached.
             Fatal: they were forgotten with another key.
         """
-        async with self._reading:
-            with translated(self._cluster.servers):
-                ends = await self._consumer.end_offsets(self._partitions)
-                while behind := [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]:
-                    for records in (await self._consumer.getmany(*behind, timeout_ms=_FETCH_MS)).values():
-                        self._read(records)
+        if await self._table.refresh():
+            self._take()
 
-    def _read(self, records: Iterable[Any]) -> None:
-        for record in records:
-            if record.value:
-                said = orjson.loads(record.value)
-                if self.marks is None:
-                    raise Fatal(f"somebody is forgotten, and {_NO_KEY}: nothing could be recognized as theirs")
-                if said["check"] != self.marks.check:
-                    raise Fatal("privacy.key is not the one with which people were forgotten; set that one again")
-                self.people.add(record.key.decode(), said["at"])
+    def _take(self) -> None:
+        for mark, value in self._table.values.items():
+            said = orjson.loads(value)
+            if self.marks is None:
+                raise Fatal(f"somebody is forgotten, and {_NO_KEY}: nothing could be recognized as theirs")
+            if said["check"] != self.marks.check:
+                raise Fatal("privacy.key is not the one with which people were forgotten; set that one again")
+            self.people.add(mark.decode(), said["at"])
 
     def guard(self, source: Source) -> Guard:
         """What becomes of the elements of a source."""
@@ -183,6 +167,6 @@ async def forgotten(settings: Settings, data: DataFolder, stack: AsyncExitStack)
     if marks is None and any(source.rules.hash for source in settings.sources):
         raise Fatal(f"{_NO_KEY}, and a source hashes: set it to a long random text, and never change it")
     found = Forgotten(settings.kafka.cluster, marks, settings.privacy.later_events)
-    stack.push_async_callback(found.stop)
     await persistently("asking who is forgotten", found.start)
+    stack.push_async_callback(found.stop)
     return found
