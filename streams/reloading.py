@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,15 +147,25 @@ class Fleet:
         self._running = {program.name: program for stage in stages for program in stage}
         self.settings = new
 
-    async def keep_reloading(
-        self, asked: asyncio.Event, on_outcome: Callable[[str], None] = lambda _error: None
+    async def keep_running(
+        self, asked: asyncio.Event, stopped: asyncio.Event, on_outcome: Callable[[str], None] = lambda _error: None
     ) -> None:
-        """Reload whenever the process is told to, until cancelled.
+        """Reload whenever the process is told to, until it is told to stop.
 
         Args:
-            asked: is set when it is.
+            asked: is set when it is to reload,
+            stopped: and when it is to stop.
             on_outcome: is told what was wrong, or nothing.
         """
+        reloading = asyncio.ensure_future(self._keep_reloading(asked, on_outcome))
+        stopping = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait({reloading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        reloading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reloading
+
+    async def _keep_reloading(self, asked: asyncio.Event, on_outcome: Callable[[str], None]) -> None:
         while True:
             await asked.wait()
             asked.clear()

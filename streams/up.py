@@ -4,7 +4,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -75,19 +74,11 @@ async def up(config: Path | None, data: DataFolder, *, demo: bool) -> None:
                     settings = settings.with_key(data.demo_signer().public_key)
                     await _show_first_rows(settings, data, console)
                 console.print(_next_steps(settings, data, demo=demo))
-                serving = asyncio.ensure_future(fleet.keep_reloading(asked, data.note_reload))
-                await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                await _cancel(serving)
-            await _cancel(starting)
+                await fleet.keep_running(asked, stopped, data.note_reload)
+            stopping.cancel()
+            starting.cancel()
             console.print("Stopping …")
     console.print(f"Stopped. The next start goes on with the data in {data.path}.")
-
-
-async def _cancel(task: asyncio.Future[None]) -> None:
-    """Have a task end, and raise what it raised before."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _fleet(supervisor: Supervisor, config: Path | None, data: DataFolder, folder: Path, *, demo: bool) -> Fleet:

@@ -203,6 +203,4 @@ async def _supervised(
                 supervisor, configuration, wanted(ports.Kept(), Path(folder)), prepare, reloading.finish_removed
             )
             await fleet.start(wait=False)  # servers may be away for as long as it takes
-            serving = asyncio.ensure_future(fleet.keep_reloading(asked))
-            await stopped.wait()
-            serving.cancel()
+            await fleet.keep_running(asked, stopped)
