@@ -152,7 +152,7 @@ async def measured(stage: Stage, name: str, kind: str, seconds: int) -> str:
             await attacker.wait()
         after = cost(supervisor.pids["ingress"])
         taken = await stage.taken(name)
-    cuts = statistics.quantiles(took, n=100)
+    cuts = statistics.quantiles(took, n=100, method="inclusive")
     return (
         f"| {kind} | {len(took)} | {failed} | {_ms(cuts[49])} | {_ms(cuts[98])} | {_ms(max(took))} "
         f"| {before.peak_mb} | {after.peak_mb} |{'' if taken >= len(took) else ' LOST'}"
