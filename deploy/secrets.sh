@@ -20,7 +20,7 @@ hash() {
 }
 
 writer=$(openssl rand -hex 24)
-for password in clickhouse_reader_password dashboard_password grafana_password; do
+for password in clickhouse_reader_password dashboard_password grafana_password privacy_key; do
     openssl rand -hex 24 | put "$password"
 done
 echo "http://gridstream:$writer@clickhouse:8123" | put clickhouse_url
