@@ -18,6 +18,8 @@ from tests.pipeline import Pipeline
 
 _GROWING = ("gridstream_lag_", "gridstream_oldest_waiting_seconds")
 """Gauges that go on as counters do, as long as nothing is done about it."""
+_SINCE_MINUTES = 30
+"""What does not go on has been so for half an hour."""
 _OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
 
@@ -136,7 +138,7 @@ def _values(series: str, before: float | None, after: float | None, seconds: flo
         return f"{before or 0:f}+{step:f}x{minutes}"
     first = "_" if before is None else f"{before:f}"
     then = "_" if after is None else f"{after:f}"
-    return f"{first}x5 {then}x{minutes - 6}"
+    return f"{first}x{minutes - _SINCE_MINUTES} {then}x{_SINCE_MINUTES - 1}"
 
 
 def _last(values: str) -> str:

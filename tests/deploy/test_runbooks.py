@@ -81,7 +81,13 @@ class World(Shift):
         """No worker of a role meanwhile."""
         await self.pipeline.supervisor.stop(role)
         yield
+        await self.start(role)
+
+    async def start(self, role: str) -> None:
+        """Start a worker, and wait until it works."""
+        before = self.pipeline.log(role).count('"working"')
         await self.pipeline.supervisor.start(self.pipeline.worker(role))
+        await self.until(role, '"working"', before + 1)
 
     def process(self, name: str, *command: str, **variables: str) -> Program:
         """One more process, with settings of its own."""
@@ -107,10 +113,9 @@ async def world(servers: Settings, data: DataFolder, tmp_path_factory: pytest.Te
             api_key="SG.wrong",
             api_url=f"http://127.0.0.1:{embedded.free_port()}",
         ) as pipeline:
-            await pipeline.supervisor.start(pipeline.worker("forward"))
             world = World(pipeline, folder)
             world.clickhouse, world.amplitude = proxy, amplitude
-            await world.until("forward", "working")
+            await world.start("forward")
             await world.post("click")
             await pipeline.settled()
             yield world
@@ -183,7 +188,7 @@ async def test_a_store_whose_table_lacks_a_column(world: World) -> None:
     finally:
         assert (await world.pipeline.command("schema", "apply"))[0] == 0
         await world.pipeline.supervisor.stop("store")
-        await world.pipeline.supervisor.start(world.pipeline.worker("store"))
+        await world.start("store")
 
 
 @provokes("GridstreamLagGrowing", "GridstreamFreshness")
