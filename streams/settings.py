@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from connectors.errors import Fatal
+from streams import logs
 from streams.sections import (
     Amplitude,
     ClickHouse,
@@ -187,7 +188,7 @@ class Settings(BaseSettings):
 
 
 def load(file: Path | None = None) -> Settings:
-    """Read the settings.
+    """Read the settings. No log line of this process shows their secrets from now on.
 
     Args:
         file: without one, gridstream.toml in the working directory, if it is there.
@@ -197,11 +198,13 @@ def load(file: Path | None = None) -> Settings:
     """
     _refuse_unknown_variables()
     try:
-        return Settings(**_read(file))
+        settings = Settings(**_read(file))
     except SettingsError as error:
         raise Fatal(f"{str(error).partition(' from source ')[0]}, expected JSON: {error.__cause__}") from error
     except ValidationError as error:
         raise Fatal("\n".join(_line(details) for details in error.errors())) from error
+    logs.hide(settings.secrets())
+    return settings
 
 
 def _secrets(value: object) -> Iterator[str]:
