@@ -162,6 +162,9 @@ class Forgetting:
             return await self._forget(known, known.marks, clickhouse, admin)
 
     def _require(self) -> None:
+        if self._settings.clickhouse.cluster:
+            # Distributed tables take no ALTER … DELETE, and each server tells of its own mutations alone.
+            raise Fatal("clickhouse.cluster is set: gridstream forget cannot yet rewrite the tables of several servers")
         if self._wish.amplitude:
             for entry in self._amplitudes():
                 if not entry.secret_key.get_secret_value():
