@@ -297,6 +297,31 @@ class TestOnARealBroker:
                 received.acknowledge()
             await reader.until(20)
 
+    async def test_a_source_whose_work_stands_still_leaves_room_for_the_others(
+        self, servers: Settings, source: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transport, "_CHUNK_BYTES", 1000)
+        monkeypatch.setattr(transport, "_FETCH_BYTES", 1000)
+        flood, calm = Broker(servers, f"{source}_flood.raw"), Broker(servers, f"{source}_calm.raw")
+        for broker in (flood, calm):
+            await broker.create(partitions=1)
+        for _ in range(12):  # each is a batch of its own
+            await flood.fill(*[b"x" * 100] * 10)
+        app = wiring.faust_app(source, Cluster(flood.servers), held_bytes=10_000)
+        stuck, working = Reader(keep), Reader(acknowledge)
+        wiring.attach(app, flood.topic, stuck.agent)
+        wiring.attach(app, calm.topic, working.agent)
+        await app.start()
+        try:
+            await stuck.until(80)
+            await calm.fill(b"more")
+            await working.until(1)
+        finally:
+            await drain(app, 0.2)
+            await app.stop()
+
+        assert len(stuck.seen) == 80
+
     async def test_work_that_takes_longer_than_the_poll_interval_is_done_once(
         self, broker: Broker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
