@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import NamedTuple, Self, TypeVar
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     AuthenticationFailedError,
     ClusterAuthorizationFailedError,
@@ -45,7 +46,6 @@ _BATCH_BYTES = 1 << 20
 _REQUEST_BYTES = 24 << 20
 """Above the largest record of any topic."""
 _CLOSE_SECONDS = 5
-_COPIES = 3
 _COORDINATOR_SECONDS = 10.0
 _COORDINATOR_STEP_SECONDS = 0.1
 
@@ -56,6 +56,13 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes
     headers: Headers = NO_HEADERS
+
+
+class Copies(NamedTuple):
+    """Of a partition: how many brokers are to have it, and how many have all of it."""
+
+    replicas: int
+    in_sync: int
 
 
 @contextmanager
@@ -241,6 +248,9 @@ class Admin:
         Retry: on entry, where Kafka cannot be reached.
     """
 
+    COPIES: ClassVar = 3
+    """Of each partition, where there are so many brokers."""
+
     def __init__(self, bootstrap_servers: str) -> None:
         self._servers = bootstrap_servers
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
@@ -277,10 +287,9 @@ class Admin:
         """
         with translated(self._servers):
             existing = set(await self._admin.list_topics())
-            brokers = len((await self._admin.describe_cluster())["brokers"])
-            replicas = copies or min(_COPIES, brokers)
+            replicas = copies or min(self.COPIES, await self.brokers())
             # Kafka's own default is 1: a leader that is alone would confirm what dies with it.
-            safe = {"min.insync.replicas": str(replicas - 1)} if replicas >= _COPIES else {}
+            safe = {"min.insync.replicas": str(replicas - 1)} if replicas >= self.COPIES else {}
             new = [
                 NewTopic(name, partitions, replicas, topic_configs={**safe, **settings})
                 for name, settings in topics.items()
@@ -292,6 +301,22 @@ class Admin:
                     if code and not issubclass(for_code(code), TopicAlreadyExistsError):
                         raise for_code(code)(message)
         return [topic.name for topic in new]
+
+    async def configure_topics(self, topics: Mapping[str, Mapping[str, str]]) -> None:
+        """Have topics that are there these settings and no others; the cluster's defaults serve for the rest.
+
+        Args:
+            topics: settings by name.
+
+        Raises:
+            Retry, Fatal: Kafka would not.
+        """
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict(each)) for name, each in topics.items()]
+        with translated(self._servers):
+            for answer in await self._admin.alter_configs(resources):
+                for code, message, *_ in answer.resources:
+                    if code:
+                        raise for_code(code)(message)
 
     async def offsets(self, topics: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:
         """The first and the next offset of each partition, by topic and partition. A missing topic has none.
@@ -312,6 +337,28 @@ class Admin:
             first = await self._consumer.beginning_offsets(partitions)
             following = await self._consumer.end_offsets(partitions)
         return {(tp.topic, tp.partition): (first[tp], following[tp]) for tp in partitions}
+
+    async def brokers(self) -> int:
+        """How many brokers there are.
+
+        Raises:
+            Retry: Kafka would not say.
+        """
+        with translated(self._servers):
+            return len((await self._admin.describe_cluster())["brokers"])
+
+    async def copies(self, topics: Iterable[str]) -> dict[tuple[str, int], Copies]:
+        """The replicas of each partition, by topic and partition. A missing topic has none.
+
+        Raises:
+            Retry: Kafka would not say.
+        """
+        with translated(self._servers):
+            return {
+                (topic["topic"], partition["partition"]): Copies(len(partition["replicas"]), len(partition["isr"]))
+                for topic in await self._admin.describe_topics(list(topics))
+                for partition in topic["partitions"]
+            }
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
         """A consumer group's committed offsets, by topic and partition.

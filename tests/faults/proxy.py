@@ -134,8 +134,10 @@ class FaultProxy:
         """Behave so meanwhile."""
         self.met = 0
         self.behaviour = behaviour
-        yield
-        self.behaviour = passing
+        try:
+            yield
+        finally:
+            self.behaviour = passing
 
     async def has_met(self, requests: int) -> None:
         """Wait until so many requests have met the behaviour."""

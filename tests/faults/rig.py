@@ -56,11 +56,11 @@ class Rig:
 
     @asynccontextmanager
     async def posting(
-        self, rate: float = 300, sizes: tuple[int, int] = (1, 40), seconds: float = 0
+        self, rate: float = 300, sizes: tuple[int, int] = (1, 40), seconds: float = 0, url: str = ""
     ) -> AsyncIterator[Load]:
-        """Load without the accounting: something has to be repaired first."""
+        """Load without the accounting: something has to be repaired first, or it is not the only load."""
         load = Load(rate, sizes)
-        async with asyncio.timeout(2 * seconds + PATIENCE_SECONDS), load.posting(self.pipeline.url):
+        async with asyncio.timeout(2 * seconds + PATIENCE_SECONDS), load.posting(url or self.pipeline.url):
             self.recovering()
             yield load
 
@@ -129,6 +129,12 @@ class Rig:
         before = self.pid(process)
         os.kill(before, number)
         await self.gone(process, before)
+
+    async def restart(self, process: str, sign: str) -> None:
+        """Have a process of the pipeline end in good order, and wait until the next one says that it is there."""
+        before = self.pipeline.log(process).count(sign)
+        await self.kill(process, signal.SIGTERM)
+        await self.until(lambda: self.pipeline.log(process).count(sign) > before)
 
     async def gone(self, process: str, pid: int) -> None:
         """Wait until a process is gone, as it was told to; its supervisor starts it again."""

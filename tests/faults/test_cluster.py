@@ -1,22 +1,31 @@
-"""A cluster of three brokers that loses one, and two."""
+"""A cluster of three brokers that loses one, and two; and that is restarted, one process after the other."""
 
+import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from connectors.embedded import jars
 from connectors.embedded.kafka import Broker, new_cluster_id, prepare
+from connectors.errors import GridstreamError
+from connectors.kafka import Admin
 from schemas import topics
 from streams import embedded
+from streams.schema import wanted_topics
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
+from tests.deploy.composition import OURS
 from tests.faults.catalogue import fault
 from tests.faults.conftest import Recorder, Servers
-from tests.faults.rig import Rig
+from tests.faults.load import Sent
+from tests.faults.rig import PATIENCE_SECONDS, Rig
 from tests.pipeline import running
 
 _NODES = (1, 2, 3)
@@ -99,3 +108,93 @@ async def test_what_only_one_broker_has_is_not_acknowledged(
             os.kill(pid, signal.SIGCONT)
         rig.recovering()
         await load.more(100)
+
+
+def second(rig: Rig, service: str, variables: Mapping[str, str] | None = None) -> Program:
+    """One more process of a service, by the command in the compose file."""
+    program = rig.pipeline.process(f"{service}-2", OURS[service]["command"])
+    return replace(program, environment={**program.environment, **(variables or {})})
+
+
+async def in_sync(rig: Rig) -> None:
+    """Wait until every broker has everything, so that the next one may go."""
+    names = [topic.name for topic in wanted_topics(rig.pipeline.settings)]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with suppress(GridstreamError):
+                async with Admin(rig.pipeline.servers) as admin:
+                    copies = (await admin.copies(names)).values()
+                    if all(each.in_sync == each.replicas == len(_NODES) for each in copies):
+                        return
+            await asyncio.sleep(0.1)
+
+
+async def answers(url: str) -> None:
+    """Wait until a server does."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await embedded.answers(url):
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(900)  # ten restarts, of which those of a JVM take a busy machine a minute each
+@fault(
+    "two ingresses, two workers of each role, the live page and three brokers are restarted, one after the other",
+    seen="posts to the ingress that is away are repeated; rows are seconds late",
+)
+async def test_a_rolling_restart_of_everything_loses_and_repeats_nothing(
+    clustered: Callable[[Recorder], Rig], record: Recorder, tmp_path: Path
+) -> None:
+    rig = clustered(record)
+    supervisor = rig.pipeline.supervisor
+    for name, command in (
+        ("ingress", ["ingress"]),
+        ("normalize", ["worker", "normalize"]),
+        ("store", ["worker", "store"]),
+    ):
+        assert OURS[name]["command"] == command  # what the first of each runs
+    ports = {"ingress": embedded.free_port(), "dashboard": embedded.free_port()}
+    there = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    password = tmp_path / "dashboard_password"
+    password.write_text("of the dashboard")
+    of_dashboard = OURS["dashboard"]["environment"] | {
+        "GRIDSTREAM_DASHBOARD__PORT": str(ports["dashboard"]),
+        "GRIDSTREAM_DASHBOARD__PASSWORD_FILE": str(password),
+    }
+    programs = (
+        second(rig, "ingress", {"GRIDSTREAM_INGRESS__PORT": str(ports["ingress"])}),
+        second(rig, "normalize"),
+        second(rig, "store"),
+        second(rig, "dashboard", {name: value for name, value in of_dashboard.items() if "DASHBOARD" in name}),
+    )
+    async with AsyncExitStack() as stack:
+        for program in programs:
+            await supervisor.start(program)
+            stack.push_async_callback(supervisor.stop, program.name)
+        for role in ("normalize", "store"):
+            await rig.members(role, 2)
+        await answers(f"{there['ingress']}/ready")
+        await answers(f"{there['dashboard']}/health")
+        other = f"{there['ingress']}/sendgrid/{rig.pipeline.source}"
+        async with rig.posting(100, seconds=200) as one, rig.posting(100, seconds=200, url=other) as two:
+
+            async def both_go_on() -> None:
+                for load in (one, two):
+                    await load.more(30)
+
+            for name, base in (("ingress", rig.pipeline.base), ("ingress-2", there["ingress"])):
+                await rig.restart(name, "listening")
+                await answers(f"{base}/ready")
+                await both_go_on()
+            for role in ("normalize", "store"):
+                for name in (role, f"{role}-2"):
+                    await rig.restart(name, "working")
+                    await rig.members(role, 2)
+                    await both_go_on()
+            await rig.restart("dashboard-2", "listening")
+            await answers(f"{there['dashboard']}/health")
+            for node in _NODES:
+                await rig.kill(f"broker {node}", signal.SIGTERM)
+                await in_sync(rig)
+                await both_go_on()
+            rig.recovering()
+        await rig.account(Sent(one.events | two.events, one.scraps | two.scraps))
