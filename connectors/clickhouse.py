@@ -23,6 +23,7 @@ _INSERT_SETTINGS = {
     "input_format_skip_unknown_fields": "0",
     "throw_on_max_partitions_per_insert_block": "0",
     "deduplicate_insert": "disable",
+    "distributed_foreground_insert": "1",  # on a cluster: confirmed by the shards, not by a queue on the way to them
 }
 _POISON = frozenset(
     {

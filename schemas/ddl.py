@@ -1,6 +1,6 @@
 """The statements that make a source's database, from the declared tables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from schemas.columns import Column
 from schemas.events import ACTIVITY
@@ -20,28 +20,42 @@ def identifier(name: str) -> str:
     return f"`{escaped}`"
 
 
-def statements(database: str) -> Iterator[str]:
-    """All statements, in order; each may be run again."""
-    yield f"CREATE DATABASE IF NOT EXISTS {identifier(database)}"
+LiveColumns = Mapping[str, Mapping[str, str]]
+"""The ClickHouse types of the columns that there are, by table and name."""
+NOTHING: LiveColumns = {}
+
+
+def statements(database: str, cluster: str = "", live: LiveColumns = NOTHING) -> Iterator[str]:
+    """All statements, in order; each may be run again.
+
+    Args:
+        database: of a source.
+        cluster: of several ClickHouse servers that it is made on; empty: on the one that is asked.
+        live: what it has already: tables of an older version are altered.
+    """
+    yield f"CREATE DATABASE IF NOT EXISTS {identifier(database)}{_on(cluster)}"
     for table in TABLES:
-        yield create_rows(database, table)
+        yield create_rows(database, table, cluster)
+        if cluster:
+            yield create_distributed(database, table, cluster)
+        yield from alter_columns(database, table, live.get(table.rows, {}), cluster)
         if table.looked_through:
-            yield add_index(database, table)
-        yield create_view(database, table)
-    yield create_activity(database)
-    yield create_cohort_members(database)
-    yield create_contact_rejects(database)
+            yield add_index(database, table, cluster)
+        yield create_view(database, table, cluster)
+    yield create_activity(database, cluster)
+    yield create_cohort_members(database, cluster)
+    yield create_contact_rejects(database, cluster)
 
 
-def create_rows(database: str, table: Table) -> str:
-    """The table that holds a table's rows, repeats included."""
+def create_rows(database: str, table: Table, cluster: str = "") -> str:
+    """The table that holds a table's rows, repeats included; on a cluster, those of one shard."""
     lines = [_declaration(column) for column in stored_columns(table)]
     lines += [f"INDEX by_{name} {identifier(name)} TYPE bloom_filter(0.01)" for name in table.searched]
     body = ",\n    ".join(lines)
     partition = f"PARTITION BY toYYYYMM({identifier(table.time)})\n" if table.time else ""
     return (
-        f"CREATE TABLE IF NOT EXISTS {identifier(database)}.{identifier(table.rows)}\n(\n    {body}\n)\n"
-        f"ENGINE = ReplacingMergeTree({identifier(table.version.name)})\n"
+        f"CREATE TABLE IF NOT EXISTS {_stored(database, table, cluster)}{_on(cluster)}\n(\n    {body}\n)\n"
+        f"ENGINE = {'Replicated' if cluster else ''}ReplacingMergeTree({identifier(table.version.name)})\n"
         f"{partition}"
         f"ORDER BY ({', '.join(map(identifier, table.identity))})"
         + (f"\nTTL {table.expires}" if table.expires else "")
@@ -49,11 +63,46 @@ def create_rows(database: str, table: Table) -> str:
     )
 
 
-def add_index(database: str, table: Table) -> str:
+def create_distributed(database: str, table: Table, cluster: str) -> str:
+    """What stands for a table's rows on all shards: inserts and views go to it.
+
+    The identity decides the shard, so that all repeats of a row are on one, where FINAL finds them.
+    """
+    shard = f"cityHash64({', '.join(map(identifier, table.identity))})"
+    return (
+        f"CREATE TABLE IF NOT EXISTS {_rows(database, table)}{_on(cluster)}\n"
+        f"AS {_stored(database, table, cluster)}\n"
+        f"ENGINE = Distributed({identifier(cluster)}, {identifier(database)}, {identifier(_local(table))}, {shard})"
+    )
+
+
+def alter_columns(database: str, table: Table, live: Mapping[str, str], cluster: str = "") -> Iterator[str]:
+    """What brings a table of an older version up to date: columns that it lacks, or has with another type.
+
+    Adding one rewrites nothing; ClickHouse rewrites a column whose type changes, and readers see it converted at once.
+
+    Args:
+        database: of the source.
+        table: that is there; without a live column it was only just made.
+        live: types of its columns, by name.
+        cluster: that it is on.
+    """
+    changes = [
+        f"{'MODIFY COLUMN' if column.name in live else 'ADD COLUMN IF NOT EXISTS'} {_declaration(column)}"
+        for column in stored_columns(table)
+        if live.get(column.name) != column.type.clickhouse
+    ]
+    if not live or not changes:
+        return
+    for name in dict.fromkeys((_stored(database, table, cluster), _rows(database, table))):
+        yield f"ALTER TABLE {name}{_on(cluster)}\n" + ",\n".join(changes)
+
+
+def add_index(database: str, table: Table, cluster: str = "") -> str:
     """What finds the rows that are new without reading all, also in a database of an older version."""
     version = identifier(table.version.name)
     return (
-        f"ALTER TABLE {identifier(database)}.{identifier(table.rows)}\n"
+        f"ALTER TABLE {_stored(database, table, cluster)}{_on(cluster)}\n"
         f"ADD INDEX IF NOT EXISTS by_{table.version.name} {version} TYPE minmax"
     )
 
@@ -63,30 +112,31 @@ def stored_columns(table: Table) -> tuple[Column, ...]:
     return table.columns if table.version in table.columns else (*table.columns, table.version)
 
 
-def create_view(database: str, table: Table) -> str:
+def create_view(database: str, table: Table, cluster: str = "") -> str:
     """What people query under the table's name: each identity once, without FINAL in their query."""
     return (
-        f"CREATE OR REPLACE VIEW {identifier(database)}.{identifier(table.name)} AS\n"
+        f"CREATE OR REPLACE VIEW {identifier(database)}.{identifier(table.name)}{_on(cluster)} AS\n"
         f"SELECT {', '.join(_seen(table, column) for column in table.columns)}\n"
-        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL\n{_EXACT}"
+        f"FROM {_rows(database, table)} AS stored FINAL\n{_EXACT}"
     )
 
 
-def create_activity(database: str) -> str:
+def create_activity(database: str, cluster: str = "") -> str:
     """The union of all event tables, exact because each of its parts is."""
     selects = [
         f"SELECT {', '.join(_seen(table, column) for column in ACTIVITY)}\n"
-        f"FROM {identifier(database)}.{identifier(table.rows)} AS stored FINAL\n{_EXACT}"
+        f"FROM {_rows(database, table)} AS stored FINAL\n{_EXACT}"
         for table in EVENT_TABLES.values()
     ]
-    return f"CREATE OR REPLACE VIEW {identifier(database)}.activity AS\n" + "\nUNION ALL\n".join(selects)
+    view = f"{identifier(database)}.activity{_on(cluster)}"
+    return f"CREATE OR REPLACE VIEW {view} AS\n" + "\nUNION ALL\n".join(selects)
 
 
-def create_cohort_members(database: str) -> str:
+def create_cohort_members(database: str, cluster: str = "") -> str:
     """Who is on which list through gridstream."""
     name = identifier(database)
     return (
-        f"CREATE OR REPLACE VIEW {name}.cohort_members AS\n"
+        f"CREATE OR REPLACE VIEW {name}.cohort_members{_on(cluster)} AS\n"
         "SELECT lists.list AS list, states.email AS email, states.user_id AS user_id, states.since AS since,\n"
         "    states.account AS account, states.cohort AS cohort\n"
         f"FROM {name}.cohort_states AS states\n"
@@ -96,16 +146,33 @@ def create_cohort_members(database: str) -> str:
     )
 
 
-def create_contact_rejects(database: str) -> str:
+def create_contact_rejects(database: str, cluster: str = "") -> str:
     """Who was refused, with the name of the list they were meant for."""
     name = identifier(database)
     return (
-        f"CREATE OR REPLACE VIEW {name}.contact_rejects AS\n"
+        f"CREATE OR REPLACE VIEW {name}.contact_rejects{_on(cluster)} AS\n"
         "SELECT lists.list AS list, rejects.user_id AS user_id, rejects.email AS email, rejects.reason AS reason,\n"
         "    rejects.at AS at, rejects.account AS account, rejects.cohort AS cohort\n"
         f"FROM {name}.cohort_rejects AS rejects\n"
         f"LEFT JOIN {name}.cohort_lists AS lists ON lists.account = rejects.account AND lists.cohort = rejects.cohort"
     )
+
+
+def _rows(database: str, table: Table) -> str:
+    return f"{identifier(database)}.{identifier(table.rows)}"
+
+
+def _local(table: Table) -> str:
+    return f"{table.rows}_local"
+
+
+def _stored(database: str, table: Table, cluster: str) -> str:
+    """The table that is really stored, on each server."""
+    return f"{identifier(database)}.{identifier(_local(table) if cluster else table.rows)}"
+
+
+def _on(cluster: str) -> str:
+    return f" ON CLUSTER {identifier(cluster)}" if cluster else ""
 
 
 def _declaration(column: Column) -> str:
