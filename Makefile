@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python -m bench.floor
 	$(BIN)/python -m bench.ingress
 	$(BIN)/python -m bench.latency
+	$(BIN)/python -m bench.scaling
 	$(BIN)/python -m bench.contacts
 	$(BIN)/python -m bench.objects
 	$(BIN)/python -m bench.forward

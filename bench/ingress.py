@@ -54,14 +54,18 @@ def script(folder: Path, path: str, signer: Signer | None) -> Path:
 class Load:
     """wrk, and what it posts to one source's ingress."""
 
-    def __init__(self, stage: Stage, source: str, folder: Path, signer: Signer | None) -> None:
+    def __init__(self, stage: Stage, source: str, folder: Path, signer: Signer | None, processes: int = 1) -> None:
         wrk = shutil.which("wrk")
         if not wrk:
             raise SystemExit("bench.ingress needs wrk: apt-get install wrk")
         self._script = script(folder, f"/sendgrid/{source}", signer)
         self._wrk = wrk
         sources = [{"name": source, "public_keys": [signer.public_key] if signer else []}]
-        self._base, self.ingress = stage.ingress(source, {"GRIDSTREAM_SOURCES": orjson.dumps(sources).decode()})
+        variables = {
+            "GRIDSTREAM_SOURCES": orjson.dumps(sources).decode(),
+            "GRIDSTREAM_INGRESS__PROCESSES": str(processes),
+        }
+        self._base, self.ingress = stage.ingress(source, variables)
 
     async def run(self, seconds: int) -> str:
         """Post for so many seconds. Returns how long answers took."""
@@ -75,11 +79,11 @@ class Load:
         return " ".join(output.partition("Latency Distribution")[2].split()[:8])
 
 
-async def ingress_alone(stage: Stage, source: str, seconds: int, signer: Signer | None) -> str:
-    """POSTs for some seconds: how many were taken, and what that cost."""
+async def ingress_alone(stage: Stage, source: str, seconds: int, signer: Signer | None, processes: int = 1) -> str:
+    """POSTs for some seconds, to processes that share a port: how many were taken, and what that cost."""
     async with stage.source(source):
         with tempfile.TemporaryDirectory() as name:
-            load = Load(stage, source, Path(name), signer)
+            load = Load(stage, source, Path(name), signer, processes)
             async with stage.running(load.ingress):
                 before = stage.costs()
                 latency = await load.run(seconds)

@@ -19,9 +19,11 @@ class Cost(NamedTuple):
 
 
 def cost(pid: int) -> Cost:
-    """What a process has used since it started."""
-    times = psutil.Process(pid).cpu_times()
-    return Cost(times.user + times.system, peak_mb(pid))
+    """What a process and its children have used since they started."""
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    times = [each.cpu_times() for each in family]
+    return Cost(sum(each.user + each.system for each in times), sum(peak_mb(each.pid) for each in family))
 
 
 def peak_mb(pid: int) -> int:

@@ -1,6 +1,8 @@
 """The machine that a bench of the pipeline runs on: Kafka, the engine, contenders as processes, and what they cost."""
 
 import asyncio
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -194,6 +196,19 @@ class Stage:
             for name, cost in self.costs().items()
         }
         return Run(events, seconds, costs)
+
+    async def members(self, group: str) -> int:
+        """How many workers a consumer group has."""
+        return await self._admin.members(group)
+
+    async def start(self, program: Program) -> None:
+        """Run a program until it is stopped or killed."""
+        await self._supervisor.start(program)
+
+    async def stop(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:
+        """End a program for good, by a signal."""
+        os.kill(self._supervisor.pids[name], number)
+        await self._supervisor.stop(name)
 
     @asynccontextmanager
     async def running(self, *programs: Program) -> AsyncIterator[None]:

@@ -48,7 +48,7 @@ _CONNECT_SECONDS = 10.0
 _TAIL = b"]}"
 _JSON = {"Content-Type": "application/json"}
 _SHOWN = 500
-_OK, _BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _TOO_MANY = 200, 400, 403, 413, 429
+_OK, _BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _TOO_MANY, _SERVER_ERROR = 200, 400, 403, 413, 429, 500
 
 What = Literal["taken", "some", "too large", "suspect"]
 
@@ -160,12 +160,14 @@ class Amplitude:
         """Ask whether the key is one, with an event that Amplitude takes from nobody.
 
         Raises:
-            Retry: Amplitude does not answer.
+            Retry: Amplitude does not answer, or only with an error of its own.
             Fatal: it is none.
         """
-        status, answer, _ = await self._post(HTTP_V2, self._head + b"{}" + _TAIL)
+        status, answer, headers = await self._post(HTTP_V2, self._head + b"{}" + _TAIL)
         if status == _BAD_REQUEST:
             _refuse_wrong_key(_details(answer))
+        elif status >= _SERVER_ERROR:
+            raise error_for(status, answer.decode(errors="replace"), headers, "Amplitude")
 
     async def _post(self, api: Api, body: bytes) -> tuple[int, bytes, Mapping[str, str]]:
         assert self._session, "not open"

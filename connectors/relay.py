@@ -46,6 +46,19 @@ class Consumer:
         if self._session:
             await self._session.close()
 
+    async def reach(self) -> int:
+        """Ask whether somebody is there, without posting anything: the status of the answer, whichever it is.
+
+        Raises:
+            Retry: nobody answers.
+        """
+        assert self._session, "not open"
+        try:
+            async with self._session.head(self._url, allow_redirects=False) as response:
+                return response.status
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Retry(f"the relay's consumer does not answer: {str(error) or type(error).__name__}") from error
+
     async def post(self, copy: Copy) -> None:
         """Pass on a POST.
 

@@ -8,7 +8,7 @@ import typer
 
 from connectors.errors import GridstreamError
 from streams import logs
-from streams.commands import cohorts, dead_letters, look, mail, run, sync
+from streams.commands import cohorts, dead_letters, look, mail, run, status, sync
 
 cli = typer.Typer(
     name="gridstream",
@@ -25,7 +25,7 @@ for command in (
     run.simulate,
     run.replay,
     sync.sync,
-    look.status,
+    status.status,
     look.doctor,
     look.sql,
 ):
@@ -38,7 +38,7 @@ cli.add_typer(mail.group, name="mail")
 
 @cli.callback(invoke_without_command=True)
 def _root(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    logs.configure("command")
+    logs.configure(logs.COMMAND)
     if version:
         typer.echo(f"gridstream {importlib.metadata.version('gridstream')}")
         raise typer.Exit
@@ -49,7 +49,8 @@ def main() -> None:
     try:
         cli()
     except GridstreamError as error:
-        for line in str(error).splitlines():
+        text = str(error) if logs.is_of_command() else logs.hidden(str(error))
+        for line in text.splitlines():
             print(f"gridstream: {line}", file=sys.stderr)  # noqa: T201  this is what it is for
         sys.exit(1)
 

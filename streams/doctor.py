@@ -1,12 +1,15 @@
 """`gridstream doctor`: everything configured is checked, and what is wrong comes with what to do about it."""
 
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Collection, Iterator
+from http import HTTPStatus
 from typing import NamedTuple
 
 from connectors.amplitude import Amplitude
 from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from connectors.kafka import Admin
+from connectors.relay import Consumer
 from connectors.sendgrid import SendGrid
 from connectors.sendgrid_objects import SendGridObjects, missing_scopes
 from streams import embedded
@@ -16,8 +19,13 @@ from streams.objects import access
 from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
 from streams.sections import Amplitude as AmplitudeSettings
-from streams.sections import Contacts, Mail, Source
+from streams.sections import Contacts, Mail, Relay, Source
 from streams.settings import Settings
+
+_ROOM = 0.15
+"""Of a disk that has to be free: as for the alert GridstreamDisk."""
+_CLUSTER_SETTINGS = {"distributed_foreground_insert": "1", "distributed_product_mode": "global"}
+"""What the user needs on a cluster: docs/operations.md says why."""
 
 
 class Finding(NamedTuple):
@@ -36,12 +44,26 @@ class Finding(NamedTuple):
 
 async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
     """Check one thing after the other."""
-    for source in settings.sources:
-        yield _credentials(source)
+    for finding in _doors(settings):
+        yield finding
     async for finding in _kafka(settings):
         yield finding
+    if not settings.kafka.bootstrap_servers and data.path.exists():
+        disk = shutil.disk_usage(data.path)
+        yield _room(f"disk of {data.path}", disk.free, disk.total, "free some, or lower kafka.embedded_bytes")
     async for finding in _clickhouse(settings, data):
         yield finding
+    async for finding in _accounts(settings):
+        yield finding
+    url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
+    if await embedded.answers(url):
+        yield Finding("ingress", f"ready at {url}")
+    else:
+        yield Finding("ingress", f"{url} does not answer", "start it: gridstream up, or gridstream ingress")
+
+
+async def _accounts(settings: Settings) -> AsyncIterator[Finding]:
+    """Everybody else's servers: where objects, contacts and mails are, and where events and POSTs go."""
     for source in settings.with_api_key:
         yield await _objects(source)
     for entry in settings.contacts:
@@ -49,13 +71,11 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
     for destination in settings.amplitude:
         if destination.is_on:
             yield await _amplitude(destination, settings.source(destination.source))
+    for relay in settings.relays:
+        if relay.is_on:
+            yield await _relay(relay)
     if settings.mail.rules:
         yield await _mail(settings.mail, settings.source(settings.mail.source))
-    url = f"{url_of(settings.ingress.host, settings.ingress.port)}/ready"
-    if await embedded.answers(url):
-        yield Finding("ingress", f"ready at {url}")
-    else:
-        yield Finding("ingress", f"{url} does not answer", "start it: gridstream up, or gridstream ingress")
 
 
 async def _objects(source: Source) -> Finding:
@@ -82,6 +102,18 @@ async def _amplitude(entry: AmplitudeSettings, source: Source) -> Finding:
             subject, str(error), "its API key is in Amplitude, Settings > Projects; a project in the EU: region"
         )
     return Finding(subject, f"its API key works at {entry.host}")
+
+
+async def _relay(entry: Relay) -> Finding:
+    subject = f"relay {entry.label}"
+    try:
+        async with Consumer(entry.url.get_secret_value(), entry.timeout_seconds) as consumer:
+            status = await consumer.reach()
+    except GridstreamError as error:
+        return Finding(subject, str(error), "check relays.url; POSTs wait for it for relays.hours, then go on without")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return Finding(subject, f"answers {status}", "check the user name and the password in relays.url")
+    return Finding(subject, f"its consumer is there: it answers {status} where nothing is posted")
 
 
 async def _contacts(entry: Contacts, source: Source) -> Finding:
@@ -122,11 +154,24 @@ async def _mail(entry: Mail, source: Source) -> Finding:
     return Finding("mail", f"its API key may send at {source.api_url} ({_MAIL_SCOPE}){beside}")
 
 
-def _credentials(source: Source) -> Finding:
-    proofs = ["a signature"] * bool(source.public_keys) + ["a password"] * bool(source.password)
-    if proofs:
-        return Finding(f"source {source.name}", f"asks for {' and '.join(proofs)}")
-    return Finding(f"source {source.name}", "open, to this machine only")
+def _doors(settings: Settings) -> Iterator[Finding]:
+    """Who is let in where; that an open door is open to this machine only, the settings see to."""
+    for source in settings.sources:
+        proofs = ["a signature"] * bool(source.public_keys) + ["a password"] * bool(source.password)
+        yield _door(f"source {source.name}", " and ".join(proofs))
+    for entry in settings.contacts:
+        yield _door(f"webhook of contacts {entry.name}", "its secret" if entry.secret.get_secret_value() else "")
+    yield _door("segment", "a write key" if settings.segment.write_keys else "")
+    yield _door("live page", "its password" if settings.dashboard.password.get_secret_value() else "")
+
+
+def _door(subject: str, proof: str) -> Finding:
+    return Finding(subject, f"asks for {proof}" if proof else "open, to this machine only")
+
+
+def _room(subject: str, free: int, total: int, remedy: str) -> Finding:
+    state = f"{free / max(total, 1):.0%} of it is free"
+    return Finding(subject, state, remedy if free < _ROOM * total else "")
 
 
 async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
@@ -141,12 +186,30 @@ async def _kafka(settings: Settings) -> AsyncIterator[Finding]:
                 yield Finding("topics", f"missing: {named}", "start an ingress or a worker: they make them")
             else:
                 yield Finding("topics", f"{len(wanted)}, all there")
+            for finding in await _replicas(settings, admin, wanted - absent):
+                yield finding
             for group in groups(settings):
                 members = await admin.members(group.name)
                 remedy = "" if members else f"start one: gridstream worker {group.role}"
                 yield Finding(f"role {group.role} {group.destination}".rstrip(), f"{members} running", remedy)
     except GridstreamError as error:
         yield Finding("Kafka", str(error), start)
+
+
+async def _replicas(settings: Settings, admin: Admin, topics: Collection[str]) -> list[Finding]:
+    brokers, wanted = await admin.brokers(), settings.kafka.replication_factor
+    if wanted > brokers:
+        remedy = "start as many brokers, or lower it: no topic can be made"
+        return [Finding("kafka.replication_factor", f"{wanted}, and the brokers are {brokers}", remedy)]
+    copies = await admin.copies(topics)
+    enough = wanted or min(Admin.COPIES, brokers)
+    findings = []
+    if few := sorted({topic for (topic, _), each in copies.items() if each.replicas < enough}):
+        remedy = "give them more: docs/operations.md, More brokers"
+        findings.append(Finding("replicas", f"fewer than {enough} of {', '.join(few)}", remedy))
+    if late := sum(each.in_sync < each.replicas for each in copies.values()):
+        findings.append(Finding("replicas", f"{late} partitions lack one", "look at the brokers: one is away, or slow"))
+    return findings or [Finding("replicas", f"{enough} of each partition on {brokers} brokers, all in sync")]
 
 
 async def _clickhouse(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
@@ -160,6 +223,11 @@ async def _clickhouse(settings: Settings, data: DataFolder) -> AsyncIterator[Fin
     try:
         ((version,),) = (await clickhouse.query("SELECT version()")).result_rows
         yield Finding("ClickHouse", f"{version} answers at {clickhouse.address}")
+        disks = "SELECT name, free_space, total_space FROM system.disks"
+        for name, free, total in (await clickhouse.query(disks)).result_rows:
+            yield _room(f"ClickHouse's disk {name}", free, total, "free some: docs/operations.md, GridstreamDisk")
+        if settings.clickhouse.cluster:
+            yield await _cluster(settings.clickhouse.cluster, clickhouse)
         for source in settings.sources:
             absent = await missing_columns(source.name, clickhouse)
             if absent:
@@ -170,3 +238,16 @@ async def _clickhouse(settings: Settings, data: DataFolder) -> AsyncIterator[Fin
         yield Finding("ClickHouse", str(error), "look at its log")
     finally:
         await clickhouse.close()
+
+
+async def _cluster(name: str, clickhouse: ClickHouse) -> Finding:
+    subject = f"cluster {name}"
+    sql = "SELECT uniqExact(shard_num), count() FROM system.clusters WHERE cluster = {name:String}"
+    ((shards, servers),) = (await clickhouse.query(sql, {"name": name})).result_rows
+    if not servers:
+        return Finding(subject, "ClickHouse knows none of this name", "name one of system.clusters: clickhouse.cluster")
+    sql = "SELECT name, value FROM system.settings WHERE name IN {names:Array(String)}"
+    found = dict(map(tuple, (await clickhouse.query(sql, {"names": list(_CLUSTER_SETTINGS)})).result_rows))
+    wrong = [f"{setting} = {value!r}" for setting, value in _CLUSTER_SETTINGS.items() if found.get(setting) != value]
+    remedy = f"set for the user of clickhouse.url: {', '.join(wrong)}" if wrong else ""
+    return Finding(subject, f"{shards} shards on {servers} servers", remedy)

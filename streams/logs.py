@@ -1,7 +1,12 @@
-"""Logging: readable on a terminal, JSON elsewhere; Faust, aiokafka and aiohttp speak through the same."""
+"""Logging: readable on a terminal, JSON elsewhere; Faust, aiokafka and aiohttp speak through the same.
+
+No line has an email address or a key in it, whoever said it: servers quote what they refuse.
+"""
 
 import logging
+import re
 import sys
+from collections.abc import Iterable
 
 import structlog
 
@@ -12,6 +17,45 @@ _SHARED: list[structlog.typing.Processor] = [
 ]
 _QUIET = ("aiokafka", "asyncio", "faust", "mode", "streams.transport")
 """Loggers of libraries that report every step, or report as an error what they then retry."""
+
+
+COMMAND = "command"
+"""What a process is that a person has called, who may read what they asked for."""
+
+_PART = r"""[^\s@<>"'`(),:;=|&?/\\\[\]{}]+"""
+_ADDRESS = re.compile(rf"{_PART}(?:@|%40){_PART}")
+_API_KEY = re.compile(r"\bSG\.[\w.-]+")
+"""SendGrid's."""
+_HIDDEN = "…"
+_SHORTEST_SECRET = 6
+"""A shorter one is a word that may be anywhere."""
+_secrets: set[str] = set()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Have no log line of this process show these."""
+    _secrets.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+
+
+def hidden(text: str) -> str:
+    """A text without the addresses, keys and secrets in it."""
+    for secret in _secrets:
+        text = text.replace(secret, _HIDDEN)
+    return _API_KEY.sub(f"SG.{_HIDDEN}", _ADDRESS.sub(f"{_HIDDEN}@{_HIDDEN}", text))
+
+
+def _without_people(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {key: _hidden_in(value) for key, value in line.items()}
+
+
+def _hidden_in(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {_hidden_in(key): _hidden_in(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_hidden_in(each) for each in value]
+    return hidden(str(value))
 
 
 def configure(role: str, *, to_terminal: bool | None = None) -> None:
@@ -34,6 +78,7 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                _without_people,
                 renderer,
             ],
             foreign_pre_chain=_SHARED,
@@ -49,3 +94,8 @@ def configure(role: str, *, to_terminal: bool | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(role=role)
+
+
+def is_of_command() -> bool:
+    """Whether what this process says is an answer to a person, not a log."""
+    return structlog.contextvars.get_contextvars().get("role") == COMMAND

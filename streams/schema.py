@@ -25,6 +25,52 @@ def wanted_topics(settings: Settings) -> list[topics.Topic]:
     ]
 
 
+_RAW_SHARE = 0.5
+"""Of the room for Kafka that raw topics get: what a replay reads."""
+_LARGEST_SEGMENT = 2**27
+_SMALLEST_SEGMENT = topics.EVENT_MAX_BYTES + 2**20
+"""A segment has to hold the largest record."""
+
+
+def capped(settings: Settings) -> dict[str, dict[str, str]]:
+    """The settings of all topics by name; with the embedded Kafka, those that keep it within kafka.embedded_bytes.
+
+    Kafka removes whole segments and never the last one, so a partition takes up to a segment more than is retained.
+
+    Raises:
+        Fatal: so little is not enough for so many partitions.
+    """
+    wanted = {topic.name: dict(topic.settings) for topic in wanted_topics(settings)}
+    room, partitions = settings.kafka.embedded_bytes, settings.kafka.partitions
+    if settings.kafka.bootstrap_servers or not room:
+        return wanted
+    raw = {topics.raw(source.name) for source in settings.sources}
+    others = wanted.keys() - raw
+    of_others = max(int(room * (1 - _RAW_SHARE)), len(others) * partitions * _SMALLEST_SEGMENT)
+    least = len(wanted) * partitions * _SMALLEST_SEGMENT
+    if room < least:
+        raise Fatal(
+            f"kafka.embedded_bytes: found {room:,}, expected at least {least:,}: "
+            f"{len(wanted)} topics of {partitions} partitions, each with room for a large record"
+        )
+    for names, share in ((raw, room - of_others), (others, of_others)):
+        each = share // (len(names) * partitions)
+        segment = min(max(each // 4, _SMALLEST_SEGMENT), _LARGEST_SEGMENT)
+        for name in names:
+            wanted[name] |= {"retention.bytes": str(each - segment), "segment.bytes": str(segment)}
+    return wanted
+
+
+async def configure_topics(settings: Settings) -> None:
+    """Have the topics of an embedded Kafka that are there the settings that they would be made with now.
+
+    Raises:
+        Retry, Fatal: Kafka would not, or kafka.embedded_bytes is too little.
+    """
+    async with Admin(settings.kafka.servers) as admin:
+        await admin.configure_topics(capped(settings))
+
+
 async def ensure_topics(settings: Settings) -> list[str]:
     """Make the topics that are not there yet.
 
@@ -34,20 +80,30 @@ async def ensure_topics(settings: Settings) -> list[str]:
     Raises:
         Retry, Fatal: Kafka would not.
     """
-    wanted = {topic.name: topic.settings for topic in wanted_topics(settings)}
     async with Admin(settings.kafka.servers) as admin:
-        return await admin.ensure_topics(wanted, settings.kafka.partitions, settings.kafka.replication_factor)
+        return await admin.ensure_topics(capped(settings), settings.kafka.partitions, settings.kafka.replication_factor)
 
 
-async def apply(sources: Iterable[str], clickhouse: ClickHouse) -> None:
-    """Make what is missing in the databases; what is there stays.
+async def apply(sources: Iterable[str], clickhouse: ClickHouse, cluster: str = "") -> None:
+    """Make what is missing in the databases; a database of an older version gets the columns that it lacks.
+
+    Args:
+        sources: whose databases.
+        clickhouse: connected.
+        cluster: of ClickHouse servers that they are on; empty: on this one alone.
 
     Raises:
         Retry, Reject, Fatal: ClickHouse would not.
     """
     for source in sources:
-        for statement in ddl.statements(source):
+        live = await _live_columns(source, clickhouse)
+        for statement in ddl.statements(source, cluster, live):
             await clickhouse.query(statement)
+
+
+async def _live_columns(source: str, clickhouse: ClickHouse) -> ddl.LiveColumns:
+    sql = "SELECT table, groupArray((name, type)) FROM system.columns WHERE database = {database:String} GROUP BY table"
+    return {table: dict(columns) for table, columns in (await clickhouse.query(sql, {"database": source})).result_rows}
 
 
 async def require_schema(source: str, clickhouse: ClickHouse) -> None:
@@ -67,11 +123,10 @@ async def missing_columns(source: str, clickhouse: ClickHouse) -> list[str]:
     Raises:
         Retry, Reject, Fatal: ClickHouse would not say.
     """
-    sql = "SELECT table, groupArray(name) FROM system.columns WHERE database = {database:String} GROUP BY table"
-    live = {table: set(names) for table, names in (await clickhouse.query(sql, {"database": source})).result_rows}
+    live = await _live_columns(source, clickhouse)
     missing = []
     for table in TABLES:
         declared = {column.name for column in ddl.stored_columns(table)}
-        absent = declared - live.get(table.rows, set())
+        absent = declared - live.get(table.rows, {}).keys()
         missing += [table.rows] if table.rows not in live else [f"{table.rows}.{name}" for name in sorted(absent)]
     return missing

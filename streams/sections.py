@@ -92,6 +92,11 @@ class Kafka(_Section):
 
     bootstrap_servers: str = Field("", description="host:port, comma-separated; empty: the embedded Apache Kafka")
     embedded_port: Port = Field(9092, description="port of the embedded Apache Kafka")
+    embedded_bytes: int = Field(
+        10_737_418_240,
+        ge=0,
+        description="that the embedded Apache Kafka keeps at most; the oldest goes first, read or not. 0: no limit",
+    )
     partitions: int = Field(4, gt=0, description="of each topic that gridstream makes: at most so many workers a role")
     replication_factor: int = Field(
         0, ge=0, description="of each topic that gridstream makes; 0: three, or as many as there are brokers"
@@ -132,11 +137,20 @@ class ClickHouse(_Section):
     )
     embedded_port: Port = Field(8123, description="port of the embedded engine's HTTP interface")
     timeout_seconds: float = Field(60, gt=0, description="what it does not answer within this is asked for again")
+    cluster: str = Field(
+        "", description="of ClickHouse servers, by its name in their `remote_servers`; empty: the one server of `url`"
+    )
 
     @field_validator("url")
     @classmethod
     def _is_url(cls, url: SecretStr) -> SecretStr:
         return _secret_http_url(url)
+
+    @model_validator(mode="after")
+    def _clusters_are_elsewhere(self) -> Self:
+        if self.cluster and not self.url.get_secret_value():
+            raise ValueError("expected url beside cluster: the embedded engine is one server")
+        return self
 
 
 class Dashboard(_Section):

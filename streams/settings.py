@@ -3,13 +3,14 @@
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -124,6 +125,10 @@ class Settings(BaseSettings):
             )
         return self
 
+    def secrets(self) -> Iterator[str]:
+        """Everything that nobody is to see: keys, passwords, and those in URLs."""
+        return _secrets(self)
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -188,6 +193,19 @@ def load(file: Path | None = None) -> Settings:
         raise Fatal(f"{str(error).partition(' from source ')[0]}, expected JSON: {error.__cause__}") from error
     except ValidationError as error:
         raise Fatal("\n".join(_line(details) for details in error.errors())) from error
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        yield text
+        if password := urlsplit(text).password:
+            yield from (password, unquote(password))
+    elif isinstance(value, BaseModel):
+        yield from _secrets(tuple(each for _, each in value))
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _secrets(each)
 
 
 def _read(file: Path | None) -> dict[str, Any]:

@@ -100,11 +100,13 @@ async def _start(
     console.print("Starting", ", ".join(server.name for server in servers) or "the roles", "…")
     await supervisor.start(*servers)
     await schema.ensure_topics(settings)
+    if not settings.kafka.bootstrap_servers:
+        await schema.configure_topics(settings)
     await ensure_beginnings(settings)
     clickhouse = ClickHouse(data.clickhouse_url(settings))
     await clickhouse.connect()
     try:
-        await schema.apply([source.name for source in settings.sources], clickhouse)
+        await schema.apply([source.name for source in settings.sources], clickhouse, settings.clickhouse.cluster)
     finally:
         await clickhouse.close()
     by_role: dict[str, list[Group]] = defaultdict(list)

@@ -103,6 +103,7 @@ def _properties(broker: Broker, logs: Path) -> str:
             "group.initial.rebalance.delay.ms": 0,
             "log.cleaner.dedupe.buffer.size": 2**21,
             "log.segment.bytes": 2**27,
+            "log.retention.check.interval.ms": 30_000,
             "message.max.bytes": 2**24,
             "socket.request.max.bytes": 2**27,
         }.items()

@@ -1,81 +1,15 @@
-"""Commands that look: status, doctor, sql, and the schema."""
+"""Commands that look: doctor, sql, and the schema."""
 
 import asyncio
 from typing import Annotated
 
-import orjson
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from schemas import ddl
-from streams import accounting
 from streams import schema as databases
 from streams.commands.options import DATA, Config, Data, Installation
-from streams.commands.printing import harmless, print_findings, print_table
+from streams.commands.printing import print_findings, print_table
 from streams.doctor import examine
-from streams.groups import group
-
-
-def status(
-    config: Config = None,
-    data: Data = DATA,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """Is it working: what came in, what became of it, what waits, and whether the sum is right."""
-    installation = Installation.of(config, data)
-    found = asyncio.run(_status(installation))
-    if as_json:
-        typer.echo(orjson.dumps(found.as_json()).decode())
-    else:
-        _print_status(found)
-
-
-async def _status(installation: Installation) -> accounting.Status:
-    async with installation.admin() as admin, installation.clickhouse() as clickhouse:
-        return await accounting.collect(installation.settings, admin, clickhouse)
-
-
-def _print_status(found: accounting.Status) -> None:
-    console = Console(highlight=False)
-    accounts = Table("", box=SIMPLE_HEAD)
-    for source in found.sources:
-        accounts.add_column(source, justify="right")
-    for name in accounting.COLUMNS:
-        sums = (getattr(account, name) for account in found.sources.values())
-        accounts.add_row(name.replace("_", " "), *(f"{number:,}" for number in sums))
-    accounts.add_row("balanced", *map(_verdict, found.sources.values()))
-    console.print(accounts)
-    roles = Table("role", "state", box=SIMPLE_HEAD)
-    roles.add_column("lag", justify="right")
-    for role, state in found.roles.items():
-        shown = state if state == "running" else f"[red]{state}[/red]"
-        lag = sum(lag for name, lag in found.lag.items() if f"{name}.".startswith(f"{group(role)}."))
-        roles.add_row(role, shown, f"{lag:,}")
-    console.print(roles)
-    if found.destinations:
-        console.print(_destinations(found))
-
-
-def _destinations(found: accounting.Status) -> Table:
-    table = Table("destination", box=SIMPLE_HEAD)
-    for column in ("done", "delayed", "oldest waits for", "refused"):
-        table.add_column(column, justify="right")
-    table.add_column("why")
-    for name, each in found.destinations.items():
-        reasons = "; ".join(f"{count:,} × {harmless(reason)}" for reason, count in each.refused.items())
-        waits = f"{each.oldest_waiting_seconds:,.0f} s" if each.delayed else ""
-        refused = sum(each.refused.values())
-        table.add_row(name, f"{each.done:,}", f"{each.delayed:,}", waits, f"{refused:,}", reasons)
-    return table
-
-
-def _verdict(account: accounting.SourceAccount) -> str:
-    if account.balanced:
-        return "[green]yes[/green]"
-    return "not yet" if account.in_flight else "[red]NO[/red]"
 
 
 def doctor(config: Config = None, data: Data = DATA) -> None:
@@ -110,10 +44,19 @@ schema = typer.Typer(help="The statements that make the databases.", no_args_is_
 
 
 @schema.command("show")
-def schema_show(config: Config = None, data: Data = DATA) -> None:
+def schema_show(
+    config: Config = None,
+    data: Data = DATA,
+    *,
+    cluster: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="For a cluster of ClickHouse servers; default: clickhouse.cluster, if set."),
+    ] = "",
+) -> None:
     """Print the statements for all sources."""
-    for source in Installation.of(config, data).settings.sources:
-        for statement in ddl.statements(source.name):
+    settings = Installation.of(config, data).settings
+    for source in settings.sources:
+        for statement in ddl.statements(source.name, cluster or settings.clickhouse.cluster):
             typer.echo(f"{statement};\n")
 
 
@@ -127,5 +70,5 @@ def schema_apply(config: Config = None, data: Data = DATA) -> None:
 async def _apply(installation: Installation) -> None:
     names = [source.name for source in installation.settings.sources]
     async with installation.clickhouse() as clickhouse:
-        await databases.apply(names, clickhouse)
+        await databases.apply(names, clickhouse, installation.settings.clickhouse.cluster)
     typer.echo(f"The schema is in place: {', '.join(names)}")

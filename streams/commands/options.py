@@ -10,6 +10,7 @@ import typer
 
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin
+from streams import logs
 from streams.datafolder import DataFolder
 from streams.settings import Settings, load
 
@@ -43,7 +44,9 @@ class Installation:
             Fatal: the settings are wrong.
         """
         arguments = ("--data", str(data), *(("--config", str(config)) if config else ()))
-        return cls(load(config), DataFolder(data), arguments)
+        settings = load(config)
+        logs.hide(settings.secrets())
+        return cls(settings, DataFolder(data), arguments)
 
     @asynccontextmanager
     async def clickhouse(self) -> AsyncIterator[ClickHouse]:
