@@ -34,11 +34,13 @@ class AmplitudeDeletions:
 
     def __init__(self, api_key: str, secret_key: str, url: str) -> None:
         self._url = url.rstrip("/") + _PATH
-        self._auth = aiohttp.BasicAuth(api_key, secret_key)
+        self._headers = {"Authorization": aiohttp.encode_basic_auth(api_key, secret_key)}
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(auth=self._auth, timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS))
+        self._session = aiohttp.ClientSession(
+            headers=self._headers, timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+        )
         return self
 
     async def __aexit__(
