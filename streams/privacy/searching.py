@@ -31,8 +31,10 @@ WHERE database = {database:String} AND engine LIKE '%MergeTree' AND NOT startsWi
 """
 _OWN = "SELECT name FROM system.tables WHERE database = {database:String} AND startsWith(name, {own:String})"
 
-Kind = Literal["address", "literal", "id"]
-"""How a text is looked for: as an address among other words, wherever it stands, or where it stands alone."""
+Kind = Literal["address", "odd", "id"]
+"""How they are looked for: among the words of a text; as they are, being no such word; or where they stand alone."""
+_WORD = f"{ADDRESS}|[0-9a-f]{{32,}}"
+"""What is an address or a mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Place:
         """From the columns' names and types."""
         types = dict(columns)
         texts = [text for name, type_ in types.items() if (text := _text(identifier(name), type_))]
+        if "event_id" in types:
+            # Of millions of events all have an address, and most have it as their user id: these two are compared.
+            texts.remove(_text(identifier("email"), types["email"]))
+            user_id = _text(identifier("user_id"), types["user_id"])
+            texts[texts.index(user_id)] = f"if(lower(user_id) = email, '', {user_id})"
         if {"payload", "encoding"} <= types.keys():
             texts.append("if(encoding = 'base64', tryBase64Decode(payload), '')")
         quoted = ", ".join(identifier(column.strip("`")) for column in key.strip("()").split(", "))
@@ -99,8 +106,8 @@ class Search:
         self._database = database
         odd = {each for each in addresses if not is_plain(each)}
         self._texts: dict[Kind, list[str]] = {
-            "address": sorted(set(addresses) - odd),
-            "literal": sorted(odd | set(marks)),
+            "address": sorted(set(addresses) - odd | set(marks)),
+            "odd": sorted(odd),
             "id": sorted(set(ids)),
         }
 
@@ -153,29 +160,24 @@ class Search:
     def condition(self, place: Place) -> str:
         """That a row of a table tells of one of them."""
         found = [self._named(name) for name in place.names]
-        if place.texts:
-            text = f"lower(concatWithSeparator(' ', '', {', '.join(place.texts)}))"
-            found += self._mentions(f"if(position({text}, '%40') = 0, {text}, concat({text}, ' ', {_decoded(text)}))")
+        if place.texts and (self._texts["address"] or self._texts["odd"]):
+            found += self._mentions(place)
         return " OR ".join(found) or "0"
 
     def _named(self, column: str) -> str:
         return f"lower({identifier(column)}) IN (SELECT text FROM {self.table(_PEOPLE)})"
 
-    def _mentions(self, text: str) -> list[str]:
-        # To look for texts as they are is quick; what stands around them is only looked at where there is one.
-        there = {kind: [f"multiSearchAny({text}, {each})" for each in self._needles(kind)] for kind in self._texts}
-        of_addresses = f"(SELECT text FROM {self.table(_PEOPLE)} WHERE kind = 'address')"
-        words = f"extractAll({text}, '{_literal(ADDRESS)}')"
-        exact = f"arrayExists(each -> trim(BOTH '{_literal(QUOTES)}' FROM each) IN {of_addresses}, {words})"
-        found = list(there["literal"])
-        if there["address"]:
-            found.append(f"(({' OR '.join(there['address'])}) AND {exact})")
-        return found
-
-    def _needles(self, kind: Kind) -> list[str]:
-        batches = -(-len(self._texts[kind]) // _BATCH)
-        of_kind = f"SELECT groupArray(text) FROM {self.table(_PEOPLE)} WHERE kind = '{kind}'"
-        return [f"({of_kind} AND batch = {number})" for number in range(batches)]
+    def _mentions(self, place: Place) -> list[str]:
+        text = f"lower(concatWithSeparator(' ', '', {', '.join(place.texts)}))"
+        decoded = f"if(position({text}, '%40') = 0, {text}, concat({text}, ' ', decodeURLComponent({text})))"
+        # A row with a mark somewhere has it as its address as well, where it has one.
+        pattern, may_be = (ADDRESS, f"multiSearchAny({text}, ['@', '%40']) AND ") if place.names else (_WORD, "")
+        words = f"extractAll({decoded}, '{_literal(pattern)}')"
+        people = f"(SELECT text FROM {self.table(_PEOPLE)} WHERE kind != 'id')"
+        found = [f"({may_be}arrayExists(each -> trim(BOTH '{_literal(QUOTES)}' FROM each) IN {people}, {words}))"]
+        odd = f"SELECT groupArray(text) FROM {self.table(_PEOPLE)} WHERE kind = 'odd'"
+        batches = range(-(-len(self._texts["odd"]) // _BATCH))
+        return [*found, *(f"multiSearchAny({decoded}, ({odd} AND batch = {batch}))" for batch in batches)]
 
     def table(self, name: str) -> str:
         """A table of the database, quoted."""
@@ -189,10 +191,6 @@ class Search:
     async def query(self, sql: str, **parameters: object) -> list[Any]:
         """Run a statement; the rows of its result."""
         return list((await self._clickhouse.query(sql, parameters)).result_rows)
-
-
-def _decoded(text: str) -> str:
-    return f"decodeURLComponent({text})"
 
 
 def _literal(text: str) -> str:
