@@ -54,6 +54,7 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
     webhooks = {each.source for each in await _registered(settings)}
     for finding in _doors(settings, webhooks):
         yield finding
+    yield _privacy(settings, data)
     async for finding in _kafka(settings):
         yield finding
     if not settings.kafka.bootstrap_servers and data.path.exists():
@@ -207,6 +208,19 @@ def _doors(settings: Settings, registered: Collection[str]) -> Iterator[Finding]
 
 def _door(subject: str, proof: str, until: str = "") -> Finding:
     return Finding(subject, f"asks for {proof}" if proof else f"open, to this machine only{until}")
+
+
+def _privacy(settings: Settings, data: DataFolder) -> Finding:
+    try:
+        if data.privacy_key(settings):
+            return Finding("privacy", "has the key of the marks that stand for people")
+    except GridstreamError as error:
+        return Finding("privacy", str(error), "make the file readable, or set privacy.key")
+    if any(source.rules.hash for source in settings.sources):
+        return Finding(
+            "privacy", "a source hashes, and there is no key", "set privacy.key to a long random text, for ever"
+        )
+    return Finding("privacy", "no key: gridstream forget needs one, privacy.key")
 
 
 def _room(subject: str, free: int, total: int, remedy: str) -> Finding:

@@ -27,6 +27,7 @@ SUBJECTS = {
     "objects": "api_key of {source}",
     "amplitude": "amplitude {source}",
     "relays": "relay old",
+    "privacy": "privacy",
 }
 """By the section of the settings: what the doctor calls it."""
 
