@@ -37,6 +37,11 @@ _METADATA_MS = 10_000
 Agent = Callable[[Any], Awaitable[None]]
 
 
+class _App(faust.App):
+    def _create_directories(self) -> None:
+        """Nothing: they would hold tables, of which there are none, and the working directory may be read-only."""
+
+
 def faust_app(group: str, cluster: Cluster, member: str | None = None, held_bytes: int = HELD_BYTES) -> faust.App:
     """A Faust app over chunks, without the parts of Faust that gridstream does not use.
 
@@ -46,7 +51,7 @@ def faust_app(group: str, cluster: Cluster, member: str | None = None, held_byte
         member: a name in the group that survives a restart; None: another one each time.
         held_bytes: of records that agents may hold without having acknowledged them.
     """
-    return faust.App(
+    return _App(
         group,
         broker=[f"chunked://{server}" for server in cluster.servers.split(",")],
         broker_credentials=_credentials(cluster),

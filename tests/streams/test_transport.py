@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from faust.types import TP
@@ -199,6 +200,16 @@ class TestOnARealBroker:
         assert reader.seen == numbered(0, 99)
         assert len(reader.chunks) < 100
         assert await broker.committed() == {0: 100}
+
+    async def test_nothing_is_written_where_a_worker_runs(
+        self, broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        await broker.fill(b"1")
+        async with broker.reading(acknowledge) as reader:
+            await reader.until(1)
+
+        assert not list(tmp_path.iterdir())  # noqa: ASYNC240  of an empty folder
 
     async def test_what_was_acknowledged_does_not_come_again(self, broker: Broker) -> None:
         await broker.fill(*numbered(0, 9))
