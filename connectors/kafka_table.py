@@ -36,8 +36,11 @@ class KafkaTable:
             self._consumer = AIOKafkaConsumer(
                 self._topic, **self._cluster.arguments, auto_offset_reset="earliest", enable_auto_commit=False
             )
+            # A connection of its own: a broker answers in turn, and a fetch waits half a second for records.
+            self._asking = AIOKafkaConsumer(**self._cluster.arguments)
             try:
                 await self._consumer.start()
+                await self._asking.start()
                 await self._read_all()
             except BaseException:
                 await self.__aexit__(None, None, None)
@@ -47,6 +50,7 @@ class KafkaTable:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._asking.stop()
         await self._consumer.stop()
 
     async def changed(self) -> None:
@@ -72,7 +76,7 @@ class KafkaTable:
     async def _read_all(self) -> bool:
         is_new = False
         async with asyncio.timeout(_READ_SECONDS):
-            ends = await self._consumer.end_offsets(self._consumer.assignment())
+            ends = await self._asking.end_offsets(self._consumer.assignment())
             for partition, end in ends.items():
                 while await self._consumer.position(partition) < end:
                     for records in (await self._consumer.getmany(timeout_ms=100)).values():
