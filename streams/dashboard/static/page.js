@@ -51,6 +51,15 @@ class PanelOnPage {
     )
   }
 
+  // What is shown is the answer to another question.
+  get busy() {
+    return this.root.getAttribute("aria-busy") === "true"
+  }
+
+  set busy(is) {
+    this.root.setAttribute("aria-busy", String(is))
+  }
+
   get needed() {
     return !this.declared.needs || Boolean(view()[this.declared.needs])
   }
@@ -72,12 +81,14 @@ class PanelOnPage {
       if (asked !== generation) return
       this.answer = answer
       this.root.classList.remove("stale")
+      this.busy = false
       SHAPES[this.declared.shape](this.declared, answer, this.content)
       this.foot.textContent = `${answer.milliseconds < 1 ? "<1" : Math.round(answer.milliseconds)} ms`
     } catch (error) {
       if (asked !== generation) return
       if (this.answer) this.root.classList.add("stale")
       else this.content.replaceChildren(element("p", { class: "note bad" }, error.message))
+      this.busy = false
       this.foot.textContent = this.answer ? `Not up to date: ${error.message}` : ""
       this.dirty = true
       await sleep(AGAIN)
@@ -132,7 +143,7 @@ async function watchChanges() {
     const asked = generation
     try {
       const found = await fetched(`api/changes?${query({ since: String(revision) })}`)
-      if (asked !== generation) continue
+      if (asked !== generation || paused) continue
       trouble(found.trouble && `ClickHouse does not answer as it should; what is shown may be old. ${found.trouble}`)
       const counting = found.counted < 1 && !found.trouble ? ` Counting the past: ${Math.floor(found.counted * 100)}%.` : ""
       state(found.trouble ? "broken" : "live", found.trouble ? "Waiting for ClickHouse" : `Live.${counting}`)
@@ -142,7 +153,7 @@ async function watchChanges() {
       }
       await sleep(found.trouble ? AGAIN : REFRESH / 4)
     } catch (error) {
-      state("broken", "No connection to gridstream")
+      if (!paused) state("broken", "No connection to gridstream")
       await sleep(AGAIN)
     }
   }
@@ -151,8 +162,9 @@ async function watchChanges() {
 async function keepFresh() {
   for (;;) {
     const now = performance.now()
-    if (!document.hidden && !paused) {
+    if (!document.hidden) {
       for (const panel of panels.values()) {
+        if (paused && !panel.busy) continue
         const due = panel.dirty ? Math.max(REFRESH, SHARE * panel.took) : STALE
         if (panel.visible && now - panel.at > due) panel.refresh()
       }
@@ -217,6 +229,7 @@ function onView() {
   for (const panel of panels.values()) {
     panel.dirty = true
     panel.at = 0
+    panel.busy = true
     panel.show()
   }
 }

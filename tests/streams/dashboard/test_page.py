@@ -140,6 +140,39 @@ async def test_what_is_chosen_is_in_the_url_and_the_url_shows_it_to_others(fille
     assert await asyncio.to_thread(browser.complaints) == []
 
 
+async def test_paused_it_stays_as_it_is_until_another_view_is_chosen(
+    filled: Page, browser: Browser, clickhouse: ClickHouse, source: str
+) -> None:
+    def pause() -> dict[str, str]:
+        browser.open(filled.url)
+        browser.answered("rates")
+        browser.find("#pause").click()
+        return browser.tiles("rates", "dt", "dd p:nth-child(2)")
+
+    paused = await asyncio.to_thread(pause)
+    now = time.time()
+    await filled.noticing(insert(clickhouse, source, feed(7, now - 60, 50, 200)))
+
+    def look() -> tuple[str, dict[str, str]]:
+        return browser.find("#state").text, browser.tiles("rates", "dt", "dd p:nth-child(2)")
+
+    said, shown = await asyncio.to_thread(look)
+    assert said.startswith("Paused at")
+    assert shown == paused
+
+    def choose() -> bool:
+        browser.choose("#range", "yesterday")
+        browser.until(lambda: "range=yesterday" in browser.driver.current_url)
+        busy = "return document.getElementById('panel-rates').getAttribute('aria-busy')"
+        browser.until(lambda: browser.run(busy) == "false")
+        return browser.find("#state").text.startswith("Paused at")
+
+    assert await asyncio.to_thread(choose)
+    answers = await filled.rows("rates", "range=yesterday")
+    expected = {row["title"]: f"{row['events']:,} of {row['of']:,}" for row in answers}
+    assert await asyncio.to_thread(browser.tiles, "rates", "dt", "dd p:nth-child(2)") == expected
+
+
 async def test_a_recipient_leads_to_their_history_and_a_domain_to_its_answers(filled: Page, browser: Browser) -> None:
     def follow() -> tuple[str, list[list[str]], str, list[list[str]], str]:
         browser.open(f"{filled.url}/?range=7d")
