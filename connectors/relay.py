@@ -60,7 +60,7 @@ class Consumer:
             async with self._session.head(self._url, allow_redirects=False) as response:
                 return response.status
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Retry(f"the relay's consumer does not answer: {str(error) or type(error).__name__}") from error
+            raise self._silence(error) from error
 
     async def post(self, copy: Copy) -> None:
         """Pass on a POST.
@@ -79,9 +79,12 @@ class Consumer:
                     error = error_for(response.status, text, response.headers, "the relay's consumer")
                     raise Retry(str(error).rstrip(": "), error.after if isinstance(error, Retry) else None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            reason = self._without_secrets(str(error)) or type(error).__name__
-            raise Retry(f"the relay's consumer does not answer: {reason}") from error
+            raise self._silence(error) from error
 
     def _without_secrets(self, text: str) -> str:
         """What it says may have parts of the URL in it, of which some let others in."""
         return redacted(text, *self._secrets)
+
+    def _silence(self, error: Exception) -> Retry:
+        reason = self._without_secrets(str(error)) or type(error).__name__
+        return Retry(f"the relay's consumer does not answer: {reason}")
