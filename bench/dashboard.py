@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from argparse import ArgumentParser
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.table import Table as Shown
 
 from bench.history import DAYS, fill
 from connectors.clickhouse import ClickHouse
+from schemas.ddl import FOREVER
 from streams import embedded, schema
 from streams.dashboard.panels import PANELS
 from streams.datafolder import DataFolder
@@ -63,11 +65,11 @@ async def measure(events: int, folder: Path) -> None:
     data = DataFolder(folder)
     data.prepare()
     settings = Settings(clickhouse={"embedded_port": embedded.free_port()})
-    async with Supervisor() as supervisor:
+    async with AsyncExitStack() as stack:
+        supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start(embedded.engine(settings, data))
-        clickhouse = ClickHouse(data.clickhouse_url(settings), _PATIENCE_SECONDS)
-        await clickhouse.connect()
-        await schema.apply([_SOURCE], clickhouse)
+        clickhouse = await stack.enter_async_context(ClickHouse(data.clickhouse_url(settings), _PATIENCE_SECONDS))
+        await schema.apply({_SOURCE: FOREVER}, clickhouse)
         if not (await clickhouse.query(f"SELECT count() FROM {_SOURCE}.processed_rows")).result_rows[0][0]:
             await fill(clickhouse, _SOURCE, events)
         (stored, newest), *_ = (
@@ -80,7 +82,6 @@ async def measure(events: int, folder: Path) -> None:
         async with serving(settings, data.clickhouse_url(settings), _SOURCE) as page:
             await _count(page, clickhouse, stored, console)
             await _ask(page, psutil.Process(supervisor.pids["ClickHouse"]), newest, console)
-        await clickhouse.close()
 
 
 async def _ask(page: Page, engine: psutil.Process, newest: int, console: Console) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from bench.processes import cost
 from bench.workload import feed
 from connectors.clickhouse import ClickHouse
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from schemas.normalize import Normalizer
 from schemas.tables import EVENT_TABLES
 from streams import embedded, schema
@@ -69,7 +69,7 @@ async def floor(clickhouse: ClickHouse, engine: int, source: str, contents: Sequ
         contents: the bodies,
         events: and how many events are in them.
     """
-    await schema.apply([source], clickhouse)
+    await schema.apply({source: FOREVER}, clickhouse)
     waiting: dict[str, list[bytes]] = defaultdict(list)
     inserting = 0.0
 
@@ -113,13 +113,9 @@ async def running() -> AsyncIterator[tuple[ClickHouse, int]]:
         settings = Settings(clickhouse={"embedded_port": embedded.free_port()})
         async with Supervisor() as supervisor:
             await supervisor.start(embedded.engine(settings, data))
-            clickhouse = ClickHouse(data.clickhouse_url(settings))
-            await clickhouse.connect()
-            try:
+            async with ClickHouse(data.clickhouse_url(settings)) as clickhouse:
                 [engine] = supervisor.pids.values()
                 yield clickhouse, engine
-            finally:
-                await clickhouse.close()
 
 
 async def main(events: int, runs: int) -> None:

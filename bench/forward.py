@@ -144,15 +144,11 @@ async def main() -> None:
             async with Admin(settings.kafka.cluster) as admin:
                 while not await admin.members(group.name):  # noqa: ASYNC110  another process
                     await asyncio.sleep(0.1)
-            producer = Producer(settings.kafka.cluster)
-            await producer.start()
-            topic = topics.events("sendgrid", _OPEN)
-            feed = Feed(producer, topic, await producer.partitions(topic))
-            try:
+            async with Producer(settings.kafka.cluster) as producer:
+                topic = topics.events("sendgrid", _OPEN)
+                feed = Feed(producer, topic, await producer.partitions(topic))
                 await _latency(feed, fake)
                 await _drain(feed, fake)
-            finally:
-                await producer.stop()
 
 
 async def _latency(feed: Feed, fake: Arrivals) -> None:

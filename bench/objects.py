@@ -13,7 +13,7 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ import psutil
 
 from bench.processes import peak_mb
 from connectors.clickhouse import ClickHouse
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from streams import embedded, schema
 from streams.commands.printing import print_table
 from streams.datafolder import DataFolder
@@ -68,11 +68,11 @@ async def _measured(size: int, data: DataFolder) -> list[Measured]:
     assert fake.stdout
     account = json.loads(await fake.stdout.readline())
     try:
-        async with Supervisor() as supervisor:
+        async with AsyncExitStack() as stack:
+            supervisor = await stack.enter_async_context(Supervisor())
             await supervisor.start(embedded.engine(settings, data))
-            clickhouse = ClickHouse(data.clickhouse_url(settings))
-            await clickhouse.connect()
-            await schema.apply([_SOURCE], clickhouse)
+            clickhouse = await stack.enter_async_context(ClickHouse(data.clickhouse_url(settings)))
+            await schema.apply({_SOURCE: FOREVER}, clickhouse)
             environment = os.environ | {
                 "GRIDSTREAM_CLICKHOUSE__URL": data.clickhouse_url(settings),
                 "GRIDSTREAM_SOURCES": json.dumps(
@@ -83,7 +83,6 @@ async def _measured(size: int, data: DataFolder) -> list[Measured]:
             sql = f"SELECT count(), sum(length(list_ids)) FROM {identifier(_SOURCE)}.recipients WHERE NOT is_deleted"
             ((people, memberships),) = (await clickhouse.query(sql)).result_rows
             assert (people, memberships) == (size, size)
-            await clickhouse.close()
     finally:
         fake.terminate()
         await fake.wait()

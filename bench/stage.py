@@ -20,7 +20,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal, Retry
 from connectors.kafka import Admin, Producer
 from schemas import topics
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from schemas.tables import EVENT_TABLES
 from streams import embedded, schema
 from streams.datafolder import DataFolder
@@ -102,7 +102,7 @@ class Stage:
         """A source of its own: topics and database, which are gone afterwards."""
         settings = self._settings.model_copy(update={"sources": (Source(name=name),)})
         await schema.ensure_topics(settings)
-        await schema.apply([name], self.clickhouse)
+        await schema.apply({name: FOREVER}, self.clickhouse)
         try:
             yield name
         finally:
@@ -294,11 +294,7 @@ async def stage() -> AsyncIterator[Stage]:
         async with AsyncExitStack() as stack:
             servers = await stack.enter_async_context(embedded_servers(Path(folder) / "data"))
             settings, data, supervisor = servers
-            clickhouse = ClickHouse(data.clickhouse_url(settings))
-            await clickhouse.connect()
-            stack.push_async_callback(clickhouse.close)
-            producer = Producer(settings.kafka.cluster)
-            await producer.start()
-            stack.push_async_callback(producer.stop)
+            clickhouse = await stack.enter_async_context(ClickHouse(data.clickhouse_url(settings)))
+            producer = await stack.enter_async_context(Producer(settings.kafka.cluster))
             admin = await stack.enter_async_context(Admin(settings.kafka.cluster))
             yield Stage(settings, data, supervisor, clickhouse, producer, admin)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
@@ -67,7 +67,7 @@ ANSWER_SECONDS = 60
 
 
 class ClickHouse:
-    """A connection to ClickHouse's HTTP interface.
+    """A connection to ClickHouse's HTTP interface. An async context manager, that connects and disconnects.
 
     Args:
         url: http(s)://user:password@host:port.
@@ -93,6 +93,13 @@ class ClickHouse:
     def address(self) -> str:
         """Host and port, for people."""
         return f"{self._target['host']}:{self._target['port']}"
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
 
     async def connect(self) -> None:
         """Connect and ask the server what it is.

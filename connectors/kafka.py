@@ -145,6 +145,8 @@ def _meaning(error: Exception, servers: str) -> GridstreamError:
 class Producer:
     """Publishes with `acks=all` and idempotence: what is confirmed survives, its own retries do not repeat it.
 
+    An async context manager, that starts and stops.
+
     Args:
         cluster: where to.
         linger: milliseconds that single records are gathered.
@@ -167,6 +169,13 @@ class Producer:
             max_batch_size=_BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
         )
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
 
     async def start(self) -> None:
         """Connect.

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -22,7 +23,6 @@ from streams import embedded
 from streams.datafolder import DataFolder
 from streams.groups import groups
 from streams.objects import access
-from streams.process import url_of
 from streams.schema import missing_columns, wanted_topics
 from streams.sections import Amplitude as AmplitudeSettings
 from streams.sections import Contacts, Mail, Relay, Source
@@ -64,7 +64,7 @@ async def examine(settings: Settings, data: DataFolder) -> AsyncIterator[Finding
         yield finding
     async for finding in _accounts(settings):
         yield finding
-    url = f"{url_of(settings.ingress.host, settings.ingress.port, settings.ingress.scheme)}/ready"
+    url = f"{settings.ingress.url}/ready"
     if await embedded.answers(url, trusting_only(settings.ingress.certificate)):
         yield Finding("ingress", f"ready at {url}")
     else:
@@ -268,30 +268,33 @@ async def _replicas(settings: Settings, admin: Admin, topics: Collection[str]) -
 
 async def _clickhouse(settings: Settings, data: DataFolder) -> AsyncIterator[Finding]:
     own = settings.clickhouse.url.get_secret_value()
-    try:
-        clickhouse = data.connection(settings)
-        await clickhouse.connect()
-    except GridstreamError as error:
-        yield Finding("ClickHouse", str(error), "check clickhouse.url" if own else "start it: gridstream up")
-        return
-    try:
-        ((version,),) = (await clickhouse.query("SELECT version()")).result_rows
-        yield Finding("ClickHouse", f"{version} answers at {clickhouse.address}")
-        disks = "SELECT name, free_space, total_space FROM system.disks"
-        for name, free, total in (await clickhouse.query(disks)).result_rows:
-            yield _room(f"ClickHouse's disk {name}", free, total, "free some: docs/operations.md, GridstreamDisk")
-        if settings.clickhouse.cluster:
-            yield await _cluster(settings.clickhouse.cluster, clickhouse)
-        for source in settings.sources:
-            absent = await missing_columns(source.name, clickhouse)
-            if absent:
-                yield Finding(f"database {source.name}", f"missing: {', '.join(absent)}", "gridstream schema apply")
-            else:
-                yield Finding(f"database {source.name}", "has all tables and columns")
-    except GridstreamError as error:
-        yield Finding("ClickHouse", str(error), "look at its log")
-    finally:
-        await clickhouse.close()
+    async with AsyncExitStack() as stack:
+        try:
+            clickhouse = await stack.enter_async_context(data.connection(settings))
+        except GridstreamError as error:
+            yield Finding("ClickHouse", str(error), "check clickhouse.url" if own else "start it: gridstream up")
+            return
+        try:
+            async for finding in _answering(settings, clickhouse):
+                yield finding
+        except GridstreamError as error:
+            yield Finding("ClickHouse", str(error), "look at its log")
+
+
+async def _answering(settings: Settings, clickhouse: ClickHouse) -> AsyncIterator[Finding]:
+    ((version,),) = (await clickhouse.query("SELECT version()")).result_rows
+    yield Finding("ClickHouse", f"{version} answers at {clickhouse.address}")
+    disks = "SELECT name, free_space, total_space FROM system.disks"
+    for name, free, total in (await clickhouse.query(disks)).result_rows:
+        yield _room(f"ClickHouse's disk {name}", free, total, "free some: docs/operations.md, GridstreamDisk")
+    if settings.clickhouse.cluster:
+        yield await _cluster(settings.clickhouse.cluster, clickhouse)
+    for source in settings.sources:
+        absent = await missing_columns(source.name, clickhouse)
+        if absent:
+            yield Finding(f"database {source.name}", f"missing: {', '.join(absent)}", "gridstream schema apply")
+        else:
+            yield Finding(f"database {source.name}", "has all tables and columns")
 
 
 async def _cluster(name: str, clickhouse: ClickHouse) -> Finding:

@@ -106,12 +106,6 @@ async def serve(
     log.info("listening", what=what, host=host, port=runner.addresses[0][1])
 
 
-def url_of(host: str, port: int, scheme: str = "http") -> str:
-    """Where a server of this machine that listens on an address is reached."""
-    reached = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  asked, not bound
-    return f"{scheme}://{reached}:{port}"
-
-
 def observable() -> web.Application:
     """An application with the process's /metrics and /health."""
     app = web.Application()

@@ -164,12 +164,8 @@ class Registration:
         if now == before:
             self._say("its key is known to every ingress")
             return
-        producer = Producer(self._settings.kafka.cluster)
-        await producer.start()
-        try:
+        async with Producer(self._settings.kafka.cluster) as producer:
             await producer.publish(topics.VERIFICATION_KEYS, Record(now.key, now.line()))
-        finally:
-            await producer.stop()
         self._say("its key is known to every ingress from now on, beside those of the settings")
 
     async def _test(self, webhooks: Mapping[str, str], seconds: float) -> None:

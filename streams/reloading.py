@@ -213,15 +213,10 @@ async def prepare(settings: Settings, data: DataFolder, *, databases: bool = Tru
         await schema.configure_topics(settings)  # those that were there share their room with what came
     await ensure_beginnings(settings)
     if databases:
-        clickhouse = data.connection(settings)
-        await clickhouse.connect()
-        try:
-            days = settings.retention_days
-            for source in days:
+        async with data.connection(settings) as clickhouse:
+            for source, days in settings.retention_days.items():
                 if await schema.missing_columns(source, clickhouse):
-                    await schema.apply([source], clickhouse, days, settings.clickhouse.cluster)
-        finally:
-            await clickhouse.close()
+                    await schema.apply({source: days}, clickhouse, settings.clickhouse.cluster)
 
 
 async def finish_removed(old: Settings, new: Settings) -> None:

@@ -87,8 +87,7 @@ class Replay:
             with translated(self._cluster.servers):
                 await self._consumer.start()
                 stack.push_async_callback(self._consumer.stop)
-                await self._producer.start()
-                stack.push_async_callback(self._producer.stop)
+                await stack.enter_async_context(self._producer)
                 return await self._run(known, on_progress)
 
     async def _run(self, known: Forgotten, on_progress: Callable[[Progress], None]) -> Progress:

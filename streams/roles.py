@@ -165,9 +165,8 @@ WITHOUT_CLICKHOUSE = frozenset({"normalize", "forward", "relay"})
 
 async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStack) -> ClickHouse:
     """ClickHouse, with all databases as they should be."""
-    clickhouse = data.connection(settings, settings.clickhouse.timeout_seconds)
-    await persistently("connecting to ClickHouse", clickhouse.connect)
-    stack.push_async_callback(clickhouse.close)
+    connection = data.connection(settings, settings.clickhouse.timeout_seconds)
+    clickhouse = await persistently("connecting to ClickHouse", partial(stack.enter_async_context, connection))
     for source in settings.sources:
         await require_schema(source.name, clickhouse)
     return clickhouse
@@ -175,6 +174,4 @@ async def _clickhouse(settings: Settings, data: DataFolder, stack: AsyncExitStac
 
 async def _producer(settings: Settings, stack: AsyncExitStack, linger: int = 0) -> Producer:
     producer = Producer(settings.kafka.cluster, linger)
-    await persistently("connecting to Kafka", producer.start)
-    stack.push_async_callback(producer.stop)
-    return producer
+    return await persistently("connecting to Kafka", partial(stack.enter_async_context, producer))

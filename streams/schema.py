@@ -1,6 +1,6 @@
 """Bringing Kafka and ClickHouse to what is declared: topics, databases, tables and views."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal
@@ -11,7 +11,6 @@ from streams.settings import Settings
 
 _HOUR_MS = 3_600_000
 _ENGINES = "SELECT name, engine_full FROM system.tables WHERE database = {database:String}"
-NO_LIMITS: Mapping[str, Mapping[str, int]] = {}
 """No table of any source has a limit."""
 
 
@@ -93,25 +92,19 @@ async def ensure_topics(settings: Settings) -> list[str]:
         return await admin.ensure_topics(capped(settings), settings.kafka.partitions, settings.kafka.replication_factor)
 
 
-async def apply(
-    sources: Iterable[str],
-    clickhouse: ClickHouse,
-    days: Mapping[str, Mapping[str, int]] = NO_LIMITS,
-    cluster: str = "",
-) -> None:
+async def apply(sources: Mapping[str, Mapping[str, int]], clickhouse: ClickHouse, cluster: str = "") -> None:
     """Make what is missing in the databases; a database of an older version gets the columns that it lacks.
 
     Args:
-        sources: whose databases.
+        sources: whose databases; of each, for how many days rows are kept by tables.KEPT_AS, without a limit where
+            none is named.
         clickhouse: connected.
-        days: for how many rows are kept, by source and tables.KEPT_AS.
         cluster: of ClickHouse servers that they are on; empty: on this one alone.
 
     Raises:
         Retry, Reject, Fatal: ClickHouse would not.
     """
-    for source in sources:
-        limits = days.get(source, ddl.FOREVER)
+    for source, limits in sources.items():
         live = await _live_columns(source, clickhouse)
         for statement in ddl.statements(source, limits, cluster, live):
             await clickhouse.query(statement)

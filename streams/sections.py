@@ -83,18 +83,28 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-_CERTIFICATE = "PEM file of its certificate and those that signed it: https; empty: http"
-_PRIVATE_KEY = "PEM file of the certificate's private key"
+class _Server(_Section):
+    """An HTTP server of gridstream's own."""
+
+    host: str
+    port: Port
+    certificate: str = Field("", description="PEM file of its certificate and those that signed it: https; empty: http")
+    private_key: str = Field("", description="PEM file of the certificate's private key")
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> Self:
+        if bool(self.certificate) != bool(self.private_key):
+            raise ValueError("found one of certificate and private_key, expected both or neither")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  asked, not bound
+        return f"{'https' if self.certificate else 'http'}://{host}:{self.port}"
 
 
-def _https(section: "Ingress | Dashboard") -> bool:
-    """Whether a server has a certificate."""
-    if bool(section.certificate) != bool(section.private_key):
-        raise ValueError("found one of certificate and private_key, expected both or neither")
-    return bool(section.certificate)
-
-
-class Ingress(_Section):
+class Ingress(_Server):
     """The HTTP server that takes webhooks."""
 
     host: str = Field("127.0.0.1", description="address to listen on; the production image sets 0.0.0.0")
@@ -106,22 +116,9 @@ class Ingress(_Section):
         le=RAW_MAX_BYTES - _HEADERS_BYTES,
         description="a larger body is refused with 413; SendGrid's are below 1 MB",
     )
-    certificate: str = Field("", description=_CERTIFICATE)
-    private_key: str = Field("", description=_PRIVATE_KEY)
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="addresses or networks of proxies, whose X-Forwarded-For says where a request came from"
     )
-
-    @model_validator(mode="after")
-    def _certificate_is_whole(self) -> Self:
-        _https(self)
-        return self
-
-    @property
-    def scheme(self) -> str:
-        """Of its URL."""
-        return "https" if _https(self) else "http"
-
     max_connections: int = Field(
         500,
         gt=0,
@@ -233,7 +230,7 @@ class ClickHouse(_Section):
         return self
 
 
-class Dashboard(_Section):
+class Dashboard(_Server):
     """The live page."""
 
     host: str = Field("127.0.0.1", description="address to listen on; another than this machine's needs a password")
@@ -241,18 +238,6 @@ class Dashboard(_Section):
     password: SecretStr = Field(
         SecretStr(""), description="asked of whoever opens the page, the user name being any; empty: nobody is asked"
     )
-    certificate: str = Field("", description=_CERTIFICATE)
-    private_key: str = Field("", description=_PRIVATE_KEY)
-
-    @model_validator(mode="after")
-    def _certificate_is_whole(self) -> Self:
-        _https(self)
-        return self
-
-    @property
-    def scheme(self) -> str:
-        """Of its URL."""
-        return "https" if _https(self) else "http"
 
 
 class Source(_Section):

@@ -17,7 +17,7 @@ from schemas.events import EVENTS
 from streams import embedded, ports, programs, reloading, schema
 from streams.datafolder import DataFolder
 from streams.groups import groups
-from streams.process import reload_event, stop_event, url_of
+from streams.process import reload_event, stop_event
 from streams.reloading import Configuration, Fleet
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
@@ -110,12 +110,8 @@ async def _start(supervisor: Supervisor, fleet: Fleet, data: DataFolder, console
     console.print("Starting", ", ".join(server.name for server in servers) or "the roles", "…")
     await supervisor.start(*servers)
     await reloading.prepare(settings, data, databases=False)
-    clickhouse = data.connection(settings)
-    await clickhouse.connect()
-    try:
-        await schema.apply(settings.retention_days, clickhouse, settings.retention_days, settings.clickhouse.cluster)
-    finally:
-        await clickhouse.close()
+    async with data.connection(settings) as clickhouse:
+        await schema.apply(settings.retention_days, clickhouse, settings.clickhouse.cluster)
     await fleet.start()
 
 
@@ -123,17 +119,13 @@ async def _show_first_rows(settings: Settings, data: DataFolder, console: Consol
     """Wait until the feed has reached every table, and show it."""
     database = identifier(settings.source().name)
     tables = [(event.table, f"(SELECT count() FROM {database}.{identifier(event.table)})") for event in EVENTS]
-    clickhouse = data.connection(settings)
-    await clickhouse.connect()
     deadline = time.monotonic() + _FIRST_ROWS_SECONDS
-    try:
+    async with data.connection(settings) as clickhouse:
         while True:
             (counts,) = (await clickhouse.query(f"SELECT {', '.join(sql for _, sql in tables)}")).result_rows
             if all(counts) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-    finally:
-        await clickhouse.close()
     rows = " · ".join(f"{table} {count}" for (table, _), count in zip(tables, counts, strict=True))
     console.print(f"\nRows so far: {rows}")
 
@@ -188,11 +180,11 @@ def _next_steps(settings: Settings, data: DataFolder, *, demo: bool) -> str:
     embedded = f"http://127.0.0.1:{settings.clickhouse.embedded_port}/"
     return _NEXT_STEPS.format(
         demo=f" A simulated feed of {DEMO_RATE} events/s goes into all tables." if demo else "",
-        webhook=f"{url_of(settings.ingress.host, settings.ingress.port, settings.ingress.scheme)}/sendgrid",
+        webhook=f"{settings.ingress.url}/sendgrid",
         access=access,
-        ingress=url_of(settings.ingress.host, settings.ingress.port, settings.ingress.scheme),
+        ingress=settings.ingress.url,
         port=settings.ingress.port,
-        page=url_of(settings.dashboard.host, settings.dashboard.port, settings.dashboard.scheme),
+        page=settings.dashboard.url,
         clickhouse=embedded if not settings.clickhouse.url.get_secret_value() else "<clickhouse.url>",
         database=source.name,
         data=data.path,

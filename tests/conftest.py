@@ -31,10 +31,8 @@ async def servers(data: DataFolder) -> AsyncIterator[Settings]:
 @pytest.fixture
 async def clickhouse(servers: Settings, data: DataFolder) -> AsyncIterator[ClickHouse]:
     """Connected, with the right to write."""
-    connection = ClickHouse(data.clickhouse_url(servers))
-    await connection.connect()
-    yield connection
-    await connection.close()
+    async with ClickHouse(data.clickhouse_url(servers)) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from connectors.clickhouse import ClickHouse
 from connectors.kafka import Admin, Cluster, Producer, Record
 from connectors.tls import trusting_only
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from streams import embedded
 from streams.accounting import SourceAccount, Status, collect
 from streams.datafolder import DataFolder
@@ -112,11 +112,9 @@ class Pipeline:
 
     async def publish(self, topic: str, *records: Record) -> None:
         """Put records into a topic."""
-        producer = Producer(self.settings.kafka.cluster)
-        await producer.start()
-        for record in records:
-            await producer.publish(topic, record)
-        await producer.stop()
+        async with Producer(self.settings.kafka.cluster) as producer:
+            for record in records:
+                await producer.publish(topic, record)
 
     async def records(self, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
         """Everything that is in a topic."""
@@ -167,13 +165,11 @@ class Pipeline:
 
 async def fill(servers: str, topic: str, *values: bytes, partition: int = 0) -> None:
     """Put records without keys into a partition."""
-    producer = Producer(Cluster(servers))
-    await producer.start()
-    outgoing = producer.outgoing()
-    for value in values:
-        outgoing.add(topic, partition, None, value)
-    await producer.publish_all(outgoing)
-    await producer.stop()
+    async with Producer(Cluster(servers)) as producer:
+        outgoing = producer.outgoing()
+        for value in values:
+            outgoing.add(topic, partition, None, value)
+        await producer.publish_all(outgoing)
 
 
 @asynccontextmanager
@@ -210,14 +206,10 @@ async def running(
         **environment,
     }
     names = [each["name"] for each in json.loads(variables["GRIDSTREAM_SOURCES"])]
-    clickhouse = ClickHouse(data.clickhouse_url(servers))
-    await clickhouse.connect()
-    try:
-        await apply(names, clickhouse)
+    async with ClickHouse(data.clickhouse_url(servers)) as clickhouse:
+        await apply(dict.fromkeys(names, FOREVER), clickhouse)
         async with Supervisor() as supervisor:
             used = servers.model_copy(update={"sources": tuple(Source(name=name) for name in names)})
             pipeline = Pipeline(source, variables, folder, supervisor, clickhouse, launcher, used)
             await supervisor.start(pipeline.ingress(), pipeline.worker("normalize"), pipeline.worker("store"))
             yield pipeline
-    finally:
-        await clickhouse.close()

@@ -125,12 +125,8 @@ async def _decide(
     found = await _find(installation, source, wanted)
     if unknown := set(wanted.ids) - {letter.id for letter in found}:
         raise Fatal(f"no dead letter with this id is waiting: {', '.join(sorted(unknown))}")
-    producer = Producer(installation.settings.kafka.cluster)
-    await producer.start()
-    try:
+    async with Producer(installation.settings.kafka.cluster) as producer:
         await act(producer, found)
-    finally:
-        await producer.stop()
     async with installation.clickhouse() as clickhouse:
         became: Counter[str] = Counter(await desk.outcome(clickhouse, found, _OUTCOME_SECONDS))
     became["unknown"] = len(found) - became.total()

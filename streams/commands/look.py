@@ -55,12 +55,9 @@ def schema_show(
 ) -> None:
     """Print the statements for all sources."""
     settings = Installation.of(config, data).settings
-    for source in settings.sources:
-        on = cluster or settings.clickhouse.cluster
-        for statement in (
-            *ddl.statements(source.name, source.retention_days, on),
-            *ddl.limits(source.name, source.retention_days, {}, on),
-        ):
+    on = cluster or settings.clickhouse.cluster
+    for source, days in settings.retention_days.items():
+        for statement in (*ddl.statements(source, days, on), *ddl.limits(source, days, {}, on)):
             typer.echo(f"{statement};\n")
 
 
@@ -72,7 +69,7 @@ def schema_apply(config: Config = None, data: Data = DATA) -> None:
 
 
 async def _apply(installation: Installation) -> None:
-    days = installation.settings.retention_days
+    settings = installation.settings
     async with installation.clickhouse() as clickhouse:
-        await databases.apply(days, clickhouse, days, installation.settings.clickhouse.cluster)
-    typer.echo(f"The schema is in place: {', '.join(days)}")
+        await databases.apply(settings.retention_days, clickhouse, settings.clickhouse.cluster)
+    typer.echo(f"The schema is in place: {', '.join(settings.retention_days)}")

@@ -128,13 +128,9 @@ def resend(ids: Ids, config: Config = None, data: Data = DATA) -> None:
 async def _resend(installation: Installation, ids: list[str]) -> Counter[str]:
     async with _book(installation) as book:
         entries = await _wanted(book, ids)
-        producer = Producer(installation.settings.kafka.cluster)
-        await producer.start()
-        try:
+        async with Producer(installation.settings.kafka.cluster) as producer:
             for entry in entries:
                 await producer.publish(topics.MAILS, resending(entry))
-        finally:
-            await producer.stop()
         deadline = time.monotonic() + _OUTCOME_SECONDS
         attempts = {entry.id: entry.attempt for entry in entries}
         while True:

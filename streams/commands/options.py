@@ -1,7 +1,5 @@
 """What every subcommand understands, and what it is made into."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -45,19 +43,13 @@ class Installation:
         arguments = ("--data", str(data), *(("--config", str(config)) if config else ()))
         return cls(load(config), DataFolder(data), arguments)
 
-    @asynccontextmanager
-    async def clickhouse(self) -> AsyncIterator[ClickHouse]:
-        """Its ClickHouse, connected.
+    def clickhouse(self) -> ClickHouse:
+        """Its ClickHouse, to be entered.
 
         Raises:
-            Retry, Fatal: it does not answer.
+            Fatal: as DataFolder.connection.
         """
-        clickhouse = self.data.connection(self.settings)
-        await clickhouse.connect()
-        try:
-            yield clickhouse
-        finally:
-            await clickhouse.close()
+        return self.data.connection(self.settings)
 
     def admin(self) -> Admin:
         """Its Kafka, to be entered."""

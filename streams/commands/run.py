@@ -22,7 +22,7 @@ from streams.dashboard import server as dashboard_server
 from streams.datafolder import DataFolder
 from streams.groups import ROLES
 from streams.ingress import server as ingress_server
-from streams.process import reload_event, stop_event, url_of
+from streams.process import reload_event, stop_event
 from streams.reloading import Configuration, Fleet, Programs
 from streams.replaying import Replay
 from streams.roles import WITHOUT_CLICKHOUSE
@@ -128,19 +128,19 @@ def simulate(
     logs.configure("simulate")
     installation = Installation.of(config, data)
     settings = installation.settings
-    chosen, there = settings.source(source), settings.ingress
+    chosen = settings.source(source)
     key = private_key or (installation.data.demo_key if installation.data.demo_key.exists() else None)
     password = chosen.password[0].get_secret_value() if chosen.password else ""
     with Progress(TextColumn("{task.description}"), console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task("Sending …")
         sending = send(
-            url or f"{url_of(there.host, there.port, there.scheme)}/sendgrid/{chosen.name}",
+            url or f"{settings.ingress.url}/sendgrid/{chosen.name}",
             Feed(seed=time.time_ns(), start=time.time(), rate=rate or _FEED_RATE),
             rate=rate,
             count=count,
             signer=_signer(key) if key else None,
             credentials=(chosen.username, password) if password else None,
-            trust=None if url else trusting_only(there.certificate),
+            trust=None if url else trusting_only(settings.ingress.certificate),
             on_progress=lambda report: progress.update(task, description=report.line()),
         )
         report = asyncio.run(sending)

@@ -59,8 +59,7 @@ async def run(settings: Settings, *, is_shared: bool = False) -> None:
     async with AsyncExitStack() as stack:
         producer = Producer(settings.kafka.cluster, _LINGER_MS)
         await persistently("connecting to Kafka", partial(ensure_topics, settings))
-        await persistently("connecting to Kafka", producer.start)
-        stack.push_async_callback(producer.stop)
+        await persistently("connecting to Kafka", partial(stack.enter_async_context, producer))
         keys = VerificationKeys(settings)
         await keys.follow(stack)
         runner = _Runner(application(settings, producer, keys))

@@ -153,9 +153,8 @@ class Forgetting:
             known = await forgotten(self._settings, self._data, stack)
             if known.marks is None:
                 raise Fatal("privacy.key is not set: people are remembered as forgotten by marks that need one")
-            clickhouse = self._data.connection(self._settings, _ANSWER_SECONDS)
-            await clickhouse.connect()
-            stack.push_async_callback(clickhouse.close)
+            connection = self._data.connection(self._settings, _ANSWER_SECONDS)
+            clickhouse = await stack.enter_async_context(connection)
             for source in self._settings.sources:
                 await require_schema(source.name, clickhouse)
             admin = await stack.enter_async_context(Admin(self._settings.kafka.cluster))
@@ -200,12 +199,8 @@ class Forgetting:
         return report
 
     async def _tell(self, known: Forgotten, names: Sequence[str], at: int) -> None:
-        producer = Producer(self._settings.kafka.cluster)
-        await producer.start()
-        try:
+        async with Producer(self._settings.kafka.cluster) as producer:
             await known.add(names, producer, at)
-        finally:
-            await producer.stop()
 
     async def _in_flight(self, admin: Admin) -> Offsets:
         """Wait for what was begun before everybody knew; returns what Kafka had then."""

@@ -17,7 +17,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from connectors.clickhouse import ClickHouse
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from schemas.tables import DELIVERIES, EVENT_TABLES
 from streams import metrics
 from streams.accounting import COLUMNS
@@ -301,7 +301,7 @@ async def fill(database: str, clickhouse: ClickHouse) -> None:
 
 
 async def test_analysts_see_what_happened(clickhouse: ClickHouse, source: str, subtests: pytest.Subtests) -> None:
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     await fill(source, clickhouse)
     (variable,) = DASHBOARDS["analysts"]["templating"]["list"]
     assert (source,) in (await clickhouse.query(variable["query"])).result_rows

@@ -3,6 +3,7 @@
 import pytest
 
 from connectors.clickhouse import ClickHouse
+from schemas.ddl import FOREVER
 from streams import schema
 from streams.datafolder import DataFolder
 from streams.settings import Settings
@@ -15,8 +16,6 @@ async def database(servers: Settings, data: DataFolder) -> str:
     So each test has an account, calls or the like of its own, or empties it before.
     """
     name = "worlds"
-    connection = ClickHouse(data.clickhouse_url(servers))
-    await connection.connect()
-    await schema.apply([name], connection)
-    await connection.close()
+    async with ClickHouse(data.clickhouse_url(servers)) as connection:
+        await schema.apply({name: FOREVER}, connection)
     return name

@@ -120,10 +120,8 @@ class TestKafka:
         cluster = Cluster(locked.servers, "SASL_SSL", mechanism, _USER, _PASSWORD, locked.ca_certificate)
         async with Admin(cluster) as admin:
             assert await admin.offsets([]) == {}
-        producer = Producer(cluster)
-        await producer.start()
-        await producer.ping()
-        await producer.stop()
+        async with Producer(cluster) as producer:
+            await producer.ping()
 
     @pytest.mark.parametrize(
         "cluster",
@@ -197,10 +195,9 @@ class TestClickHouse:
         self, servers: Settings, data: DataFolder, certified: Certificates
     ) -> None:
         async with behind_tls(data.clickhouse_url(servers), certified) as port:
-            connection = ClickHouse(f"https://u:p@127.0.0.1:{port}")
             with pytest.raises(Retry, match=r"(?i)certificate"):
-                await connection.connect()
-            await connection.close()
+                async with ClickHouse(f"https://u:p@127.0.0.1:{port}"):
+                    pass
 
     async def test_a_file_of_authorities_that_cannot_be_used_is_named(self, tmp_path: Path) -> None:
         connection = ClickHouse("https://u:p@127.0.0.1:1", ca_certificate=str(tmp_path / "none.pem"))

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from connectors.clickhouse import ClickHouse
+from schemas.ddl import FOREVER
 from streams import doctor, embedded
 from streams.datafolder import DataFolder
 from streams.doctor import Finding, examine
@@ -97,7 +98,7 @@ async def test_what_is_well_needs_nothing(
     async with consumer(405) as url:
         settings = configured(servers, data, source, relays=[{"name": "old", "url": url}])
         await ensure_topics(settings)
-        await apply([source], clickhouse)
+        await apply({source: FOREVER}, clickhouse)
         found = await findings(settings, data)
 
     wrong = {each.subject for each in found.values() if each.remedy and "disk" not in each.subject}

@@ -1,7 +1,5 @@
 """Consumer groups: one for each role or destination, and where a new one begins."""
 
-from contextlib import AsyncExitStack
-
 from connectors.kafka import Admin, Producer, Record
 from schemas import topics
 from streams.beginnings import ensure_beginnings
@@ -56,11 +54,7 @@ async def test_a_new_destination_begins_at_the_end_and_one_that_has_read_stays_w
     raw = topics.raw(source)
     group = f"gridstream.relay.{source}"
     await ensure_topics(settings)
-    producer = Producer(settings.kafka.cluster)
-    await producer.start()
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(producer.stop)
-        admin = await stack.enter_async_context(Admin(settings.kafka.cluster))
+    async with Producer(settings.kafka.cluster) as producer, Admin(settings.kafka.cluster) as admin:
         await producer.publish(raw, Record(b"k", b"before"))
         await ensure_beginnings(settings)
         first = await admin.committed(group)

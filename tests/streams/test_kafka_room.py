@@ -81,9 +81,5 @@ async def test_the_broker_has_it_and_follows_another_setting(servers: Settings, 
 async def test_the_largest_record_still_has_room(servers: Settings, source: str) -> None:
     settings = embedded(source, 2 * _GB, servers.kafka.embedded_port)
     await ensure_topics(settings)
-    producer = Producer(settings.kafka.cluster)
-    await producer.start()
-    try:
+    async with Producer(settings.kafka.cluster) as producer:
         await producer.publish(topics.dead_letters(source), Record(None, os.urandom(topics.EVENT_MAX_BYTES - 4096)))
-    finally:
-        await producer.stop()

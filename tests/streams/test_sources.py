@@ -73,13 +73,11 @@ async def test_a_flood_holds_up_no_other_source(
     flood = f"{source}_flood"
     sources = [{"name": name} for name in (flood, *calm)]
     await ensure_topics(servers.model_copy(update={"sources": Settings(sources=sources).sources}))
-    producer = Producer(servers.kafka.cluster)
-    await producer.start()
-    for number in range(150):
-        await producer.publish(topics.raw(flood), Record(None, opened(f"{flood}{number}", 1000)))
-    for name in calm:
-        await producer.publish(topics.raw(name), Record(None, opened(name)))
-    await producer.stop()
+    async with Producer(servers.kafka.cluster) as producer:
+        for number in range(150):
+            await producer.publish(topics.raw(flood), Record(None, opened(f"{flood}{number}", 1000)))
+        for name in calm:
+            await producer.publish(topics.raw(name), Record(None, opened(name)))
     environment = {"GRIDSTREAM_WORKER__HELD_BYTES": str(4 << 20), "GRIDSTREAM_SOURCES": json.dumps(sources)}
     async with running(servers, data, flood, tmp_path, environment=environment) as pipeline:
         async with asyncio.timeout(_PATIENCE_SECONDS):

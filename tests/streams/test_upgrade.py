@@ -12,7 +12,7 @@ import pytest
 
 from connectors.clickhouse import ClickHouse
 from schemas import ddl
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from schemas.tables import DELIVERIES, TABLES
 from streams.datafolder import DataFolder
 from streams.schema import apply, missing_columns
@@ -54,7 +54,7 @@ async def counts(database: str, clickhouse: ClickHouse) -> tuple[int, ...]:
 async def test_a_database_of_the_first_version_becomes_what_is_declared(first: str, clickhouse: ClickHouse) -> None:
     assert await missing_columns(first, clickhouse)
 
-    await apply([first], clickhouse)
+    await apply({first: FOREVER}, clickhouse)
 
     assert await missing_columns(first, clickhouse) == []
     sql = "SELECT table, name, type FROM system.columns WHERE database = {database:String}"
@@ -76,7 +76,7 @@ async def test_nothing_is_rewritten_and_no_reader_disturbed(first: str, clickhou
             read.append(await counts(first, clickhouse))
 
     reader = asyncio.create_task(reading())
-    await apply([first], clickhouse)
+    await apply({first: FOREVER}, clickhouse)
     enough = len(read) + 3
     while len(read) < enough and not reader.done():
         await asyncio.sleep(0.01)
@@ -93,7 +93,7 @@ async def test_nothing_is_rewritten_and_no_reader_disturbed(first: str, clickhou
 
 
 async def test_a_second_time_there_is_nothing_to_alter(first: str, clickhouse: ClickHouse) -> None:
-    await apply([first], clickhouse)
+    await apply({first: FOREVER}, clickhouse)
     sql = "SELECT table, groupArray((name, type)) FROM system.columns WHERE database = {database:String} GROUP BY table"
     found = (await clickhouse.query(sql, {"database": first})).result_rows
     live = {table: dict(columns) for table, columns in found}

@@ -86,6 +86,17 @@ class Browser:
         elements = self.until(lambda: self.driver.find_elements(By.CSS_SELECTOR, selector))
         return elements[0]
 
+    def follow(self, selector: str) -> str:
+        """Click on the first element that is not replaced meanwhile by a newer answer, and give its text."""
+
+        def click() -> str:
+            element = self.find(selector)
+            text = element.text
+            element.click()
+            return text
+
+        return self.until(click)
+
     def choose(self, selector: str, value: str) -> None:
         """Choose an option."""
         Select(self.find(selector)).select_by_value(value)

@@ -39,7 +39,7 @@ def take(url: str) -> None:
                 browser.run("document.getElementById('panel-domains').scrollIntoView()")
             browser.shot(ROOT / "docs" / f"{name}.png")
         browser.answered("slowest")
-        browser.find("#panel-slowest td.who a").click()
+        browser.follow("#panel-slowest td.who a")
         browser.answered("history")
         browser.run("scrollTo(0, 0)")
         browser.shot(ROOT / "docs" / "dashboard-person.png")

@@ -10,7 +10,7 @@ import pytest
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Retry
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from streams.dashboard.counting import Counting
 from streams.dashboard.panels import PANELS
 from streams.dashboard.period import Period
@@ -26,7 +26,7 @@ Lines = list[tuple[str, bytes]]
 @pytest.fixture
 async def counting(clickhouse: ClickHouse, source: str) -> Counting:
     """Counts ahead for a source whose tables are still empty."""
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     return Counting(source, clickhouse)
 
 

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from connectors.clickhouse import ClickHouse
+from schemas.ddl import FOREVER
 from streams.dashboard.panels import PANELS
 from streams.datafolder import DataFolder
 from streams.schema import apply
@@ -177,15 +178,11 @@ async def test_a_recipient_leads_to_their_history_and_a_domain_to_its_answers(fi
     def follow() -> tuple[str, list[list[str]], str, list[list[str]], str]:
         browser.open(f"{filled.url}/?range=7d")
         browser.answered("slowest")
-        link = browser.find("#panel-slowest td.who a")
-        person = link.text
-        link.click()
+        person = browser.follow("#panel-slowest td.who a")
         browser.until(lambda: "find=" in browser.driver.current_url)
         history = browser.rows("history")
         browser.answered("domains")
-        link = browser.find("#panel-domains td a")
-        domain = link.text
-        link.click()
+        domain = browser.follow("#panel-domains td a")
         return person, history, domain, browser.rows("answers"), browser.find("#title-answers").text
 
     person, history, domain, answers, title = await asyncio.to_thread(follow)
@@ -238,7 +235,7 @@ async def test_an_empty_database_says_that_there_is_nothing(page: Page, browser:
 async def test_with_clickhouse_away_it_says_so_keeps_its_numbers_and_comes_back(
     servers: Settings, data: DataFolder, clickhouse: ClickHouse, source: str, browser: Browser
 ) -> None:
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     await insert(clickhouse, source, feed(3, time.time() - 3_600, 3_500, 300))
     async with FaultProxy(data.clickhouse_url(servers)) as proxy, serving(servers, proxy.url, source) as page:
         await asyncio.to_thread(browser.open, page.url)

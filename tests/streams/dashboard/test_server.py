@@ -9,6 +9,7 @@ import pytest
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal
+from schemas.ddl import FOREVER
 from streams.dashboard.panels import PANELS
 from streams.datafolder import DataFolder
 from streams.schema import apply
@@ -80,7 +81,7 @@ async def test_changes_are_told_when_rows_come(page: Page, clickhouse: ClickHous
 async def test_with_clickhouse_away_it_says_so_and_comes_back(
     servers: Settings, data: DataFolder, clickhouse: ClickHouse, source: str
 ) -> None:
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     async with FaultProxy(data.clickhouse_url(servers)) as proxy:
         async with proxy.away(), serving(servers, proxy.url, source) as page:
             status, answer = await page.get("/api/panels/funnel")
@@ -135,7 +136,7 @@ def basic(password: str) -> str:
 async def test_with_a_password_nothing_is_shown_without_it(
     servers: Settings, data: DataFolder, clickhouse: ClickHouse, source: str
 ) -> None:
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     async with serving(servers, data.clickhouse_url(servers), source, dashboard={"password": "pass:wörd"}) as page:
         for path in ("/", "/static/page.js", "/api/page", "/api/panels/tail", "/api/health", "/metrics", "/nonsense"):
             async with page.session.get(page.url + path) as refusal:

@@ -9,7 +9,7 @@ from connectors.clickhouse import ClickHouse
 from connectors.errors import Fatal
 from connectors.kafka import Admin
 from schemas.columns import time_text
-from schemas.ddl import identifier
+from schemas.ddl import FOREVER, identifier
 from schemas.tables import CALLS, DELIVERIES, EVENT_TABLES
 from streams.accounting import SourceAccount, collect
 from streams.schema import apply, ensure_topics
@@ -47,12 +47,12 @@ async def stored(clickhouse: ClickHouse, source: str, table: str) -> int:
 async def test_what_is_older_goes_and_the_account_balances_meanwhile(
     servers: Settings, clickhouse: ClickHouse, source: str
 ) -> None:
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     for days_ago in (0, 10, 31, 40):
         await store(clickhouse, source, days_ago)
     assert (await account(servers, clickhouse, source)).rows == 4
 
-    await apply([source], clickhouse, {source: LIMITS})
+    await apply({source: LIMITS}, clickhouse)
     found = await account(servers, clickhouse, source)
     for table in ("open_rows", "deliveries_rows", "calls_rows"):
         await clickhouse.query(f"OPTIMIZE TABLE {identifier(source)}.{table} FINAL")
@@ -72,15 +72,15 @@ async def test_a_limit_is_set_once_and_taken_back(clickhouse: ClickHouse, source
         sql = "SELECT count() FROM system.mutations WHERE database = {source:String}"
         return int((await clickhouse.query(sql, {"source": source})).result_rows[0][0])
 
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     without = await ttl()
-    await apply([source], clickhouse, {source: LIMITS})
+    await apply({source: LIMITS}, clickhouse)
     limited, done = await ttl(), await mutations()
-    await apply([source], clickhouse, {source: LIMITS})
+    await apply({source: LIMITS}, clickhouse)
 
     assert (await ttl(), await mutations()) == (limited, done)
     assert {"open_rows", "deliveries_rows", "removals_rows", "calls_rows", "hourly_rows"} <= set(limited)
-    await apply([source], clickhouse)
+    await apply({source: FOREVER}, clickhouse)
     assert await ttl() == without
 
 
