@@ -6,14 +6,13 @@ Source: Amplitude's "HTTP V2 API" and "Batch Event Upload API" pages.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import aiohttp
 import orjson
 
 from connectors.errors import Fatal, Retry
-from connectors.http import error_for, redacted
+from connectors.http import Client, error_for, redacted
 from schemas.amplitude import AmplitudeEvent
 
 HOSTS = {"us": "https://api2.amplitude.com", "eu": "https://api.eu.amplitude.com"}
@@ -88,8 +87,8 @@ class Verdict:
     refused: frozenset[int] = frozenset()
 
 
-class Amplitude:
-    """One project. An asynchronous context manager: it opens a session.
+class Amplitude(Client):
+    """One project.
 
     Args:
         api_key: of the project.
@@ -109,17 +108,9 @@ class Amplitude:
             + b',"events":['
         )
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=_CONNECT_SECONDS)
-        self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=self._timeout)
 
     @property
     def overhead(self) -> int:
@@ -171,7 +162,6 @@ class Amplitude:
             raise error_for(status, answer.decode(errors="replace"), headers, "Amplitude")
 
     async def _post(self, api: Api, body: bytes) -> tuple[int, bytes, Mapping[str, str]]:
-        assert self._session, "not open"
         try:
             # As a file, because aiohttp warns of large bodies that are bytes: it would write them in one piece.
             async with self._session.post(

@@ -5,13 +5,12 @@ project's administrators by mail.
 """
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
 from connectors.errors import Fatal, Retry
-from connectors.http import error_for
+from connectors.http import Client, error_for
 
 HOSTS = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
 """By the region of a project."""
@@ -23,8 +22,8 @@ _ANSWER_SECONDS = 60.0
 _ERRORS_FROM = 400
 
 
-class AmplitudeDeletions:
-    """One project. An asynchronous context manager: it opens a session.
+class AmplitudeDeletions(Client):
+    """One project.
 
     Args:
         api_key: of the project.
@@ -35,19 +34,9 @@ class AmplitudeDeletions:
     def __init__(self, api_key: str, secret_key: str, url: str) -> None:
         self._url = url.rstrip("/") + _PATH
         self._headers = {"Authorization": aiohttp.encode_basic_auth(api_key, secret_key)}
-        self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            headers=self._headers, timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers=self._headers, timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS))
 
     async def delete(self, user_ids: Sequence[str], requester: str) -> str:
         """Have users deleted; those whom Amplitude does not know are passed over.
@@ -63,7 +52,6 @@ class AmplitudeDeletions:
             Retry: Amplitude cannot now.
             Reject, Fatal: it will not; a key or the region is wrong.
         """
-        assert self._session, "not open"
         # Of text, as Amplitude's own example has it.
         body = {"user_ids": list(user_ids), "requester": requester, "ignore_invalid_id": "true"}
         try:

@@ -1,13 +1,42 @@
-"""What an HTTP answer means: status codes are translated to errors here and nowhere else."""
+"""Clients of outside HTTP interfaces: their sessions, and what an answer means.
+
+Status codes are translated to errors here and nowhere else.
+"""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Self
+
+import aiohttp
 
 from connectors.errors import Fatal, GridstreamError, Reject, Retry
 
 _RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SHOWN = 500
 _HIDDEN = "(not shown)"
+
+
+class Client(ABC):
+    """Of an HTTP interface. An async context manager: it opens a session, and closes it."""
+
+    __session: aiohttp.ClientSession | None = None
+
+    @abstractmethod
+    def _opened(self) -> aiohttp.ClientSession:
+        """A new session, that suits the interface."""
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        assert self.__session, "not open"
+        return self.__session
+
+    async def __aenter__(self) -> Self:
+        self.__session = self._opened()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.close()
 
 
 class NotFoundError(Fatal):

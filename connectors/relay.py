@@ -1,15 +1,13 @@
 """A consumer of SendGrid's Event Webhook, to which POSTs are passed on as SendGrid sent them."""
 
 from io import BytesIO
-from types import TracebackType
-from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
 from connectors.errors import Retry
 from connectors.event_webhook import SIGNATURE_HEADER, TIMESTAMP_HEADER
-from connectors.http import error_for, redacted
+from connectors.http import Client, error_for, redacted
 from schemas.relay import Copy
 
 _CONNECT_SECONDS = 5.0
@@ -19,8 +17,8 @@ _AGENT = {"User-Agent": "SendGrid Event API (relayed by gridstream)"}
 """Begins as SendGrid's own, for a consumer that looks at it."""
 
 
-class Consumer:
-    """One consumer. An asynchronous context manager: it opens a session.
+class Consumer(Client):
+    """One consumer.
 
     Args:
         url: that SendGrid would post to; with a user name and a password in it if need be.
@@ -32,22 +30,14 @@ class Consumer:
         parts = urlsplit(url)
         self._secrets = (url, parts.password or "", unquote(parts.password or ""), parts.query)
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, _CONNECT_SECONDS))
-        self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             timeout=self._timeout,
             headers=_AGENT,
             skip_auto_headers=["Content-Type"],
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
 
     async def reach(self) -> int:
         """Ask whether somebody is there, without posting anything: the status of the answer, whichever it is.
@@ -55,7 +45,6 @@ class Consumer:
         Raises:
             Retry: nobody answers.
         """
-        assert self._session, "not open"
         try:
             async with self._session.head(self._url, allow_redirects=False) as response:
                 return response.status
@@ -68,7 +57,6 @@ class Consumer:
         Raises:
             Retry: the answer was not a 2xx, or none; redirects are not followed, as SendGrid does not.
         """
-        assert self._session, "not open"
         headers = {_NAMES[name]: value for name, value in copy.headers.items() if name in _NAMES}
         try:
             async with self._session.post(

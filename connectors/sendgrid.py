@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
 from itertools import count
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 from urllib.parse import quote
 
 import aiohttp
 import orjson
 
 from connectors.errors import Fatal, GridstreamError, Retry
-from connectors.http import NotFoundError, error_for, redacted
+from connectors.http import Client, NotFoundError, error_for, redacted
 
 MOST_FOUND = 100
 """Addresses in one search."""
@@ -80,8 +79,8 @@ class UncertainOutcomeError(GridstreamError):
     """A mail may have been sent or not: sending it again could send it twice."""
 
 
-class SendGrid:
-    """One account. An asynchronous context manager: it opens a session.
+class SendGrid(Client):
+    """One account.
 
     Every method raises Retry where SendGrid cannot now, with the time it asks to wait; Reject where the request is at
     fault, with SendGrid's answer as its detail; Fatal where the key or an address is.
@@ -97,21 +96,13 @@ class SendGrid:
         self._url = api_url.rstrip("/")
         self._key = api_key
         self._headers = {"Authorization": f"Bearer {api_key}"}
-        self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> Self:
+    def _opened(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
         # A connection that SendGrid closes just as a mail is put on it leaves unknown whether the mail arrived: none is
         # used again that has been idle for as long as servers are known to wait.
         connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_IDLE_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout, connector=connector)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session:
-            await self._session.close()
+        return aiohttp.ClientSession(timeout=timeout, connector=connector)
 
     async def scopes(self) -> list[str]:
         """What the key may do."""
@@ -223,7 +214,6 @@ class SendGrid:
             Retry: it was not sent; it may be sent again.
             UncertainOutcomeError: nobody knows whether it was sent.
         """
-        assert self._session, "not open"
         try:
             async with self._session.post(
                 f"{self._url}/v3/mail/send",
@@ -322,7 +312,6 @@ class SendGrid:
         headers: Mapping[str, str],
         timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109  aiohttp's own
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session, "not open"
         try:
             # As a file, because aiohttp warns of large bodies that are bytes: it would write them in one piece.
             data = BytesIO(body) if body is not None else None

@@ -4,13 +4,16 @@ The counts are taken through the exact views, and taken again when a row has com
 numbers, also with repeats and late events.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from schemas.ddl import identifier
 from schemas.events import EVENTS, UNKNOWN, EventType
 from schemas.tables import HOURLY
+
+HOUR, DAY = 3_600, 86_400
 
 _KINDS = {
     "open": ("sg_machine_open", "machine_open", "open"),
@@ -38,16 +41,6 @@ _STRETCH = "timestamp >= {start:DateTime64(3)} AND timestamp < {end:DateTime64(3
 def moment_text(moment: int) -> str:
     """A moment, in seconds since 1970, as a parameter of type DateTime64(3)."""
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S.000}"
-
-
-def stretch(start: int, end: int) -> dict[str, object]:
-    """The parameters of `count_hours` and `count_firsts`.
-
-    Args:
-        start: in seconds since 1970.
-        end: not in it.
-    """
-    return {"start": moment_text(start), "end": moment_text(end)}
 
 
 def shortened(answer: str) -> str:
@@ -148,14 +141,47 @@ def event_of(name: str) -> EventType:
     return next(event for event in EVENTS if name in kinds(event))
 
 
-def count_hours(database: str) -> Iterator[str]:
+class Day(NamedTuple):
+    """A day (UTC) of which some hours are to be counted: when it begins, the first of them, and the end of the last."""
+
+    begin: int
+    first: int
+    end: int
+
+
+def by_day(hours: Iterable[int]) -> list[Day]:
+    """The days of hours, oldest first; all in seconds since 1970."""
+    days: dict[int, list[int]] = {}
+    for hour in hours:
+        days.setdefault(hour // DAY * DAY, []).append(hour)
+    return [Day(day, min(of), max(of) + HOUR) for day, of in sorted(days.items())]
+
+
+def counting(database: str, day: Day, until: int = 0) -> Iterator[tuple[str, dict[str, object]]]:
+    """Statements, with their parameters, that count the hours of a day and replace what was counted.
+
+    Args:
+        database: of the source.
+        day: with its hours.
+        until: as far as messages are counted for `first`: they are of the hour of their first event on that day, so
+            that what comes to an hour may take them from later ones.
+    """
+    for statements, start, end in (
+        (_count_hours, day.first, day.end),
+        (_count_firsts, day.begin, max(day.end, until)),
+    ):
+        for statement in statements(database):
+            yield statement, {"start": moment_text(start), "end": moment_text(end)}
+
+
+def _count_hours(database: str) -> Iterator[str]:
     """Statements that count all hours from {start} to {end} (DateTime64, full hours) and replace what was counted."""
     for event in EVENTS:
         dimensions = [each for each in DIMENSIONS.values() if each.counts(event)]
         yield _replacing(database, event, [each.name for each in dimensions], _counted(database, event, dimensions))
 
 
-def count_firsts(database: str) -> Iterator[str]:
+def _count_firsts(database: str) -> Iterator[str]:
     """Statements that count messages for `first`, for the hours from {start}, the begin of a day, to {end}."""
     for event in EVENTS:
         if event.name in FIRST_EVENTS:

@@ -5,7 +5,7 @@ could be found; who deletes counts the hours again.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -14,20 +14,19 @@ from connectors.clickhouse import ClickHouse
 from connectors.errors import GridstreamError
 from schemas.ddl import identifier
 from schemas.events import EVENTS
-from schemas.rollups import DIMENSIONS, FIRST_EVENTS, count_firsts, count_hours, kinds, stretch
+from schemas.rollups import DAY, DIMENSIONS, FIRST_EVENTS, HOUR, Day, by_day, counting, kinds
 from schemas.tables import EVENT_TABLES, HOURLY, STORED_AT
 from streams.dashboard.queries import NOTHING
 
 log = structlog.get_logger()
 
-_HOUR, _DAY = 3_600, 86_400
 _LOOK_SECONDS = 0.5
 _AFTER_TROUBLE_SECONDS = 2.0
 _UNSEEN_SECONDS = 120
 """A row is seen so long after the time that it bears, at the latest: an insert may take as long as its timeout."""
 _CLOCK = 2**32 - 1
 """Stands for the hour where ClickHouse's own time is given."""
-_PER_HOUR = sum(
+_PERHOUR = sum(
     len(kinds(event)) * (sum(each.counts(event) for each in DIMENSIONS.values()) + (event.name in FIRST_EVENTS))
     for event in EVENTS
 )
@@ -38,10 +37,6 @@ _SOON = 2
 
 Stamp = tuple[int, int]
 """The hour of some rows, and when they were stored, in milliseconds: rows of an insert have one."""
-
-
-Day = tuple[int, int, int]
-"""When a day begins, the first of its hours that are to be counted, and the end of the last."""
 
 
 class Counting:
@@ -103,8 +98,7 @@ class Counting:
             await self._begin()
         await self._look()
         if self._days:
-            _, first, end = self._days[-1]
-            await self._count(first, end)
+            await self._count(self._days[-1])
             self._days.pop()
             self._cover()
 
@@ -119,12 +113,12 @@ class Counting:
     async def _begin(self) -> None:
         """Find out which hours are to be counted: those with rows that came after their count, and the uncounted."""
         now, _ = await self._stamps(0)
-        end = now // 1000 // _HOUR * _HOUR
+        end = now // 1000 // HOUR * HOUR
         rows = await self._ask(
             f"SELECT toUnixTimestamp(hour), toUnixTimestamp64Milli(min(counted_at)), count()\n"
             f"FROM {self._table(HOURLY.rows)} FINAL GROUP BY hour"
         )
-        counted = {hour: at if number == _PER_HOUR else 0 for hour, at, number in rows}
+        counted = {hour: at if number == _PERHOUR else 0 for hour, at, number in rows}
         newest = "\nUNION ALL\n".join(
             "SELECT toUnixTimestamp(toStartOfHour(timestamp)) AS hour, "
             f"toUnixTimestamp64Milli(max({STORED_AT.name})) AS at\nFROM {self._table(table.rows)} GROUP BY hour"
@@ -137,7 +131,7 @@ class Counting:
             if hour < end
             and counted.get(hour, 0) - _UNSEEN_SECONDS * 1000 <= stored.get(hour, 0 if hour in counted else 1)
         }
-        self._put_off(_by_day(stale))
+        self._put_off(by_day(stale))
         self._since = now - _UNSEEN_SECONDS * 1000
         self._end = end
         self._started = True
@@ -146,14 +140,14 @@ class Counting:
     async def _look(self) -> None:
         now, stamps = await self._stamps(self._since)
         new = stamps - self._seen
-        end = now // 1000 // _HOUR * _HOUR
-        touched = {hour for hour, _ in new if hour < self._end} | set(range(self._end, end, _HOUR))
-        days = _by_day(touched)
+        end = now // 1000 // HOUR * HOUR
+        touched = {hour for hour, _ in new if hour < self._end} | set(range(self._end, end, HOUR))
+        days = by_day(touched)
         if len(days) > _SOON:
             self._put_off(days)
         else:
-            for _, first, last in days:
-                await self._count(first, last)
+            for day in days:
+                await self._count(day)
         # Only now: after an error in between, the same is done again.
         self._end, self._seen, self._since = end, stamps, now - _UNSEEN_SECONDS * 1000
         self._cover()
@@ -163,11 +157,11 @@ class Counting:
 
     def _put_off(self, days: list[Day]) -> None:
         """Leave days to be counted one by one; until then their events' tables are read."""
-        waiting = {day: (first, end) for day, first, end in self._days}
-        for day, first, end in days:
-            known = waiting.get(day, (first, end))
-            waiting[day] = (min(first, known[0]), max(end, known[1]))
-        self._days = [(day, *hours) for day, hours in sorted(waiting.items())]
+        waiting = {day.begin: day for day in self._days}
+        for day in days:
+            known = waiting.get(day.begin, day)
+            waiting[day.begin] = Day(day.begin, min(day.first, known.first), max(day.end, known.end))
+        self._days = [day for _, day in sorted(waiting.items())]
         self._to_do = max(self._to_do, len(self._days))
 
     async def _stamps(self, since: int) -> tuple[int, set[Stamp]]:
@@ -184,17 +178,14 @@ class Counting:
         now = next(stamp for stamp in stamps if stamp[0] == _CLOCK)
         return now[1], stamps - {now}
 
-    async def _count(self, first: int, end: int) -> None:
+    async def _count(self, day: Day) -> None:
         """Count hours of one day, and which of the messages of that day are new in them and in those after."""
-        day = first // _DAY * _DAY
-        for statement in count_hours(self._database):
-            await self._ask(statement, stretch(first, end))
-        for statement in count_firsts(self._database):
-            await self._ask(statement, stretch(day, max(end, min(day + _DAY, self._end))))
+        for statement, values in counting(self._database, day, until=min(day.begin + DAY, self._end)):
+            await self._ask(statement, values)
 
     def _cover(self) -> None:
         """Whatever is newer than the newest day that waits to be counted."""
-        uncounted = self._days[-1][0] + _DAY if self._days else 0
+        uncounted = self._days[-1].begin + DAY if self._days else 0
         self.covered = (min(uncounted, self._end), self._end)
 
     async def _notify(self) -> None:
@@ -206,11 +197,3 @@ class Counting:
 
     async def _ask(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Any]:
         return list((await self._clickhouse.query(sql, parameters)).result_rows)
-
-
-def _by_day(hours: Iterable[int]) -> list[Day]:
-    """The days of hours, oldest first."""
-    days: dict[int, list[int]] = {}
-    for hour in hours:
-        days.setdefault(hour // _DAY * _DAY, []).append(hour)
-    return [(day, min(of), max(of) + _HOUR) for day, of in sorted(days.items())]

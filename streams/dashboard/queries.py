@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from schemas.ddl import identifier
+from schemas.ddl import escaped, identifier
 from schemas.events import EventType
 from schemas.rollups import DIMENSIONS, FIRST, IS_TEST, any_kind, event_of, firsts_of, kind, moment_text
 from schemas.tables import HOURLY
@@ -50,7 +50,7 @@ def literal(sql: str, values: Mapping[str, object]) -> str:
         value = values[name]
         if isinstance(value, int):
             return str(value)
-        text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+        text = escaped(str(value))
         return f"toDateTime64('{text}', 3, 'UTC')" if kind_ == _TIME else f"'{text}'"
 
     return _PARAMETER.sub(written, sql)

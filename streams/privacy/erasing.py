@@ -13,14 +13,13 @@ from schemas.columns import time_text
 from schemas.events import EVENTS, EventType
 from schemas.normalize import FORGOTTEN, identity_of
 from schemas.privacy import Marks
-from schemas.rollups import count_firsts, count_hours, stretch
+from schemas.rollups import by_day, counting
 from schemas.tables import DEAD_LETTERS, DELIVERIES, EVENT_TABLES, HOURLY, REMOVALS
 from streams.clock import now
 from streams.privacy.searching import PREFIX, Place, Search
 
 _ASK_SECONDS = 0.2
 _PAGE = 50_000
-_HOUR, _DAY = 3_600, 86_400
 _IDENTITIES = f"{PREFIX}identities"
 _HOURS = f"{PREFIX}hours"
 _EVENTS: Mapping[str, EventType] = {EVENT_TABLES[event.name].rows: event for event in EVENTS}
@@ -90,14 +89,10 @@ class Eraser:
 
     async def _collect(self, place: Place) -> int:
         """Note which rows of a table are to go; returns how many."""
-        found = self._search.table(f"{PREFIX}{place.table}")
-        rows = self._search.table(place.table)
         received = ", received_at" if place.table in _EVENTS else ""
-        await self._search.query(f"DROP TABLE IF EXISTS {found} SYNC")
-        await self._search.query(
-            f"CREATE TABLE {found} ENGINE = MergeTree ORDER BY ({place.key}) AS\n"
-            f"SELECT {place.key}{received} FROM {rows} WHERE {self._search.condition(place)}"
-        )
+        rows = f"{self._search.table(place.table)} WHERE {self._search.condition(place)}"
+        query = f"AS SELECT {place.key}{received} FROM {rows}"
+        found = await self._search.make_table(f"{PREFIX}{place.table}", place.key, query)
         ((count,),) = await self._search.query(f"SELECT count() FROM {found}")
         time = {HOURLY.rows: "hour", **dict.fromkeys(_EVENTS, "timestamp")}.get(place.table)
         if count and time:
@@ -124,9 +119,7 @@ class Eraser:
         its person.
         """
         found = self._search.table(f"{PREFIX}{place.table}")
-        identities = self._search.table(_IDENTITIES)
-        await self._search.query(f"DROP TABLE IF EXISTS {identities} SYNC")
-        await self._search.query(f"CREATE TABLE {identities} (identity UInt64) ENGINE = MergeTree ORDER BY identity")
+        identities = await self._search.make_table(_IDENTITIES, "identity", "(identity UInt64)")
         total = 0
         while rows := await self._search.query(
             f"SELECT event_id, toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(max(received_at))\n"
@@ -164,24 +157,17 @@ class Eraser:
         """Count the hours anew in which something was deleted, of those that are counted ahead at all."""
         if not self._hours:
             return 0
-        hours = self._search.table(_HOURS)
-        await self._search.query(f"DROP TABLE IF EXISTS {hours} SYNC")
-        await self._search.query(f"CREATE TABLE {hours} (hour UInt32) ENGINE = MergeTree ORDER BY hour")
+        hours = await self._search.make_table(_HOURS, "hour", "(hour UInt32)")
         await self._search.insert(_HOURS, ({"hour": hour} for hour in sorted(self._hours)))
         touched = f"toUnixTimestamp(hour) IN (SELECT hour FROM {hours})"
         hourly = self._search.table(HOURLY.rows)
         found = await self._search.query(f"SELECT DISTINCT toUnixTimestamp(hour) FROM {hourly} WHERE {touched}")
         ((before,),) = await self._search.query("SELECT toUnixTimestamp64Milli(now64(3))")
-        days: dict[int, list[int]] = {}
-        for (hour,) in found:
-            days.setdefault(hour // _DAY * _DAY, []).append(hour)
-        for number, (day, counted) in enumerate(sorted(days.items()), 1):
+        days = by_day(hour for (hour,) in found)
+        for number, day in enumerate(days, 1):
             self._on_progress(f"{self._database}.{HOURLY.rows}: day {number} of {len(days)}")
-            last = max(counted) + _HOUR
-            for statement in count_hours(self._database):
-                await self._search.query(statement, **stretch(min(counted), last))
-            for statement in count_firsts(self._database):
-                await self._search.query(statement, **stretch(day, last))
+            for statement, values in counting(self._database, day):
+                await self._search.query(statement, **values)
         if days:
             older = f"{HOURLY.version.name} < fromUnixTimestamp64Milli({before:d})"
             await self._mutate(HOURLY.rows, f"DELETE WHERE {touched} AND {older}")

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from connectors.clickhouse import ClickHouse
-from schemas.ddl import identifier
+from schemas.ddl import escaped, identifier
 from schemas.privacy import ADDRESS, QUOTES, is_plain
 
 PREFIX = "forgetting_"
@@ -119,8 +119,7 @@ class Search:
             Retry, Reject, Fatal: ClickHouse would not.
         """
         await self.close()
-        columns = "text String, kind LowCardinality(String), batch UInt32"
-        await self.query(f"CREATE TABLE {self.table(_PEOPLE)} ({columns}) ENGINE = MergeTree ORDER BY text")
+        await self.make_table(_PEOPLE, "text", "(text String, kind LowCardinality(String), batch UInt32)")
         rows = (
             {"text": text, "kind": kind, "batch": number // _BATCH}
             for kind, texts in self._texts.items()
@@ -172,9 +171,9 @@ class Search:
         decoded = f"if(position({text}, '%40') = 0, {text}, concat({text}, ' ', decodeURLComponent({text})))"
         # A row with a mark somewhere has it as its address as well, where it has one.
         pattern, may_be = (ADDRESS, f"multiSearchAny({text}, ['@', '%40']) AND ") if place.names else (_WORD, "")
-        words = f"extractAll({decoded}, '{_literal(pattern)}')"
+        words = f"extractAll({decoded}, '{escaped(pattern)}')"
         people = f"(SELECT text FROM {self.table(_PEOPLE)} WHERE kind != 'id')"
-        found = [f"({may_be}arrayExists(each -> trim(BOTH '{_literal(QUOTES)}' FROM each) IN {people}, {words}))"]
+        found = [f"({may_be}arrayExists(each -> trim(BOTH '{escaped(QUOTES)}' FROM each) IN {people}, {words}))"]
         odd = f"SELECT groupArray(text) FROM {self.table(_PEOPLE)} WHERE kind = 'odd'"
         batches = range(-(-len(self._texts["odd"]) // _BATCH))
         return [*found, *(f"multiSearchAny({decoded}, ({odd} AND batch = {batch}))" for batch in batches)]
@@ -182,6 +181,23 @@ class Search:
     def table(self, name: str) -> str:
         """A table of the database, quoted."""
         return f"{identifier(self._database)}.{identifier(name)}"
+
+    async def make_table(self, name: str, key: str, content: str) -> str:
+        """Make a table that is there as long as the search, empty even if it was left by one that was interrupted.
+
+        Args:
+            name: begins with PREFIX.
+            key: that it is sorted by, as SQL has it.
+            content: its columns in brackets, or `AS` and the query that fills it.
+
+        Returns:
+            Its name, quoted.
+        """
+        made = self.table(name)
+        columns, query = ("", content) if content.startswith("AS ") else (content, "")
+        await self.query(f"DROP TABLE IF EXISTS {made} SYNC")
+        await self.query(f"CREATE TABLE {made} {columns} ENGINE = MergeTree ORDER BY ({key}) {query}")
+        return made
 
     async def insert(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Insert rows into a table of the database, if there are any."""
@@ -191,7 +207,3 @@ class Search:
     async def query(self, sql: str, **parameters: object) -> list[Any]:
         """Run a statement; the rows of its result."""
         return list((await self._clickhouse.query(sql, parameters)).result_rows)
-
-
-def _literal(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("'", "\\'")

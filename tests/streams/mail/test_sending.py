@@ -338,7 +338,6 @@ class TestDoubt:
         assert await office.states(call) == ["sent"]
 
     async def test_a_call_that_takes_too_long_is_in_doubt(self, office: Office) -> None:
-        assert office.api._session
         office.api._session._timeout = ClientTimeout(total=0.2)
         office.fake.fail(*SEND, Hang(applied=True))
         call = office.call()
