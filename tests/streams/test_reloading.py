@@ -21,7 +21,7 @@ from streams import embedded, ports
 from streams.datafolder import DataFolder
 from streams.settings import Settings
 from streams.supervisor import Program, Supervisor
-from tests.pipeline import GRIDSTREAM
+from tests.pipeline import GRIDSTREAM, PRIVACY_KEY
 
 _PATIENCE_SECONDS = 90
 _STEP_SECONDS = 0.05
@@ -41,6 +41,7 @@ class Town:
             "GRIDSTREAM_CLICKHOUSE__URL": data.clickhouse_url(servers),
             "GRIDSTREAM_INGRESS__PORT": self.base.rpartition(":")[2],
             "GRIDSTREAM_DASHBOARD__PORT": str(embedded.free_port()),
+            "GRIDSTREAM_PRIVACY__KEY": PRIVACY_KEY,
         }
         self.metrics_port = embedded.free_port()
         self.supervisor = Supervisor()

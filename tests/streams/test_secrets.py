@@ -26,7 +26,7 @@ from streams.groups import group
 from streams.settings import Settings, load
 from tests.fakes.faults import Respond
 from tests.fakes.server import Answer, Call, FakeServer
-from tests.pipeline import Pipeline, running
+from tests.pipeline import PRIVACY_KEY, Pipeline, running
 from tests.samples import sample
 from tests.streams.serving import basic
 
@@ -83,6 +83,7 @@ async def installed(
     secrets = {f"{section}.{key}": recognisable(section, key) for section, key in SECRETS}
     clickhouse_url = data.clickhouse_url(servers)
     secrets["clickhouse.url"] = urlsplit(clickhouse_url).password or ""
+    secrets["privacy.key"] = PRIVACY_KEY
     # What a setting needs that is not just any text.
     written = secrets | {
         "clickhouse.url": clickhouse_url,
