@@ -65,7 +65,7 @@ class Probes:
         """Until all are found."""
         since = int(time.time()) - 1
         sql = " UNION ALL ".join(
-            f"SELECT event_id FROM {identifier(source)}._open "
+            f"SELECT DISTINCT event_id FROM {identifier(source)}.open_rows "
             f"WHERE timestamp >= fromUnixTimestamp({since}) AND startsWith(event_id, 'probe-')"
             for source in self._sources
         )
@@ -74,7 +74,7 @@ class Probes:
                 found = (await self._stage.clickhouse.query(sql)).result_rows
                 now = time.perf_counter()
                 self.seconds += [now - self._sent.pop(name) for (name,) in found if name in self._sent]
-                await asyncio.sleep(_TICK_SECONDS / 2)
+                await asyncio.sleep(_TICK_SECONDS)
 
     def line(self) -> str:
         """For people."""

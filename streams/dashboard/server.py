@@ -152,6 +152,9 @@ class Dashboard:
     async def _answer(
         self, panel: Panel, source: str, asked: Period, values: Mapping[str, object]
     ) -> dict[str, object]:
+        if self._not_yet:
+            raise GridstreamError(self._not_yet)
+        await self._counting[source].attend()
         covered = self._counting[source].covered
 
         async def ask(start: int, end: int) -> tuple[list[tuple[Any, ...]], str]:
@@ -184,8 +187,6 @@ class Dashboard:
 
     async def _rows(self, sql: str, values: Mapping[str, object], columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """The rows of a query. Who asks the same within the same second gets the same."""
-        if self._not_yet:
-            raise GridstreamError(self._not_yet)
         now = int(time.monotonic())
         key = (literal(sql, values), now)
         if key not in self._answers:

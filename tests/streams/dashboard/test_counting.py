@@ -1,5 +1,6 @@
 """What panels answer is what is in the tables, whatever part of it was counted ahead, and whenever rows came."""
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from tests.streams.dashboard.numbers import Expected
 from tests.streams.dashboard.serving import feed, insert, lines
 
 _HOUR, _DAY = 3_600, 86_400
+_PATIENCE_SECONDS = 60
 Lines = list[tuple[str, bytes]]
 
 
@@ -243,6 +245,25 @@ async def test_an_empty_database_has_empty_panels(clickhouse: ClickHouse, counti
                 await answer(clickhouse, counting, panel, start, end, domain="example.com", find="a@example.com") == []
             )
     assert {row["share"] for row in await answer(clickhouse, counting, "rates", start, end)} == {None}
+
+
+async def test_who_comes_where_nobody_watched_sees_what_was_stored_meanwhile(
+    clickhouse: ClickHouse, counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.dashboard.counting._IDLE_SECONDS", 3600.0)
+    running = asyncio.ensure_future(counting.run())
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while counting._is_fresh.is_set():
+            await asyncio.sleep(0.01)
+        revision = counting.revision
+        await insert(clickhouse, counting._database, feed(4, *stretch(0.1), 10))
+        await counting.attend()
+
+        assert counting.revision == revision + 1
+        await insert(clickhouse, counting._database, feed(5, *stretch(0.1), 10))
+        await counting.wait(revision + 1, _PATIENCE_SECONDS)
+        assert counting.revision > revision + 1
+    running.cancel()
 
 
 async def test_trouble_is_told_and_goes_away(counting: Counting, monkeypatch: pytest.MonkeyPatch) -> None:
