@@ -92,9 +92,8 @@ def normalize_agents(
 
 def store_agents(source: Source, clickhouse: ClickHouse, producer: Producer, policy: InsertPolicy) -> dict[str, Agent]:
     """The store role's agents for one source, by topic: one a table."""
-    letters = topics.dead_letters(source.name)
     return {
-        topic: Store(source.name, table, clickhouse, producer, letters, policy).agent
+        topic: Store(source.name, table, clickhouse, producer, policy).agent
         for topic, table in topics.stored(source.name).items()
     }
 
@@ -111,8 +110,7 @@ def calls_agents(
         policy: when inserts are due.
         forgotten: whose calls are not kept.
     """
-    letters = topics.dead_letters(source.name)
-    store = Store(source.name, CALLS, clickhouse, producer, letters, policy, forgotten)
+    store = Store(source.name, CALLS, clickhouse, producer, policy, forgotten)
     return {topics.CALLS: store.agent}
 
 

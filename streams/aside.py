@@ -41,7 +41,6 @@ class Aside:
             received_at: when it came in, in milliseconds since 1970.
         """
         log.warning("put aside", step=self._step, offset=record.offset, reason=reason)
-        metrics.DEAD_LETTERS.labels(self._source, self._step).inc()
         letter = replayed(record.headers, record.value)
         if letter:
             letter = letter.failed_again(reason, now())
@@ -55,14 +54,18 @@ class Aside:
                 payload=payload,
                 topic=self._again,
             )
-        await self._publish(letter)
+        await publish(letter, self._producer)
 
     async def succeeded(self, record: Any) -> None:  # noqa: ANN401  aiokafka's
         """Something was processed: if it replays a letter, that one is done."""
         if letter := replayed(record.headers, record.value):
-            await self._publish(letter.now("replayed", now()))
+            await publish(letter.now("replayed", now()), self._producer)
 
-    async def _publish(self, letter: DeadLetter) -> None:
-        record = Record(letter.id.encode(), letter.line())
-        publish = partial(self._producer.publish, topics.dead_letters(self._source), record)
-        await persistently("publishing a dead letter", publish)
+
+async def publish(letter: DeadLetter, producer: Producer) -> None:
+    """Publish a dead letter, or what has become of it; returns when Kafka has it."""
+    metrics.DEAD_LETTERS.labels(letter.source, letter.step).inc(letter.state == "waiting")
+    record = Record(letter.id.encode(), letter.line())
+    await persistently(
+        "publishing a dead letter", partial(producer.publish, topics.dead_letters(letter.source), record)
+    )

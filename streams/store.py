@@ -12,11 +12,12 @@ import structlog
 
 from connectors.clickhouse import ClickHouse
 from connectors.errors import Reject
-from connectors.kafka import Producer, Record
+from connectors.kafka import Producer
 from schemas.ddl import identifier
 from schemas.dead_letters import DeadLetter, letter_id, replayed
 from schemas.tables import Table
 from streams import failpoints, metrics
+from streams.aside import publish
 from streams.batching import BatchPolicy, batches
 from streams.clock import now
 from streams.delivery import Refusals, persistently
@@ -71,7 +72,6 @@ class Store:
         table: what the records are rows of, in the database of the source's name.
         clickhouse: open.
         producer: started; takes dead letters.
-        dead_letters: their topic.
         policy: of all tables.
         forgotten: whose records are not kept; None where that was seen to before.
     """
@@ -82,7 +82,6 @@ class Store:
         table: Table,
         clickhouse: ClickHouse,
         producer: Producer,
-        dead_letters: str,
         policy: InsertPolicy,
         forgotten: Forgotten | None = None,
     ) -> None:
@@ -91,7 +90,6 @@ class Store:
         self._table = f"{identifier(source)}.{identifier(table.rows)}"
         self._clickhouse = clickhouse
         self._producer = producer
-        self._dead_letters = dead_letters
         self._policy = policy
         self._refusals = Refusals()
         self._rows = metrics.ROWS.labels(source, table.name)
@@ -109,7 +107,7 @@ class Store:
             for record in [record for record in records if record.headers]:
                 letter = replayed(record.headers, record.value)
                 if letter and letter.id not in refused:
-                    await self._publish(letter.now("replayed", now()))
+                    await publish(letter.now("replayed", now()), self._producer)
             for chunk in batch:
                 chunk.acknowledge()
 
@@ -130,7 +128,7 @@ class Store:
                 return await self._write(topic, records[:middle]) | await self._write(topic, records[middle:])
             self._refusals.refused(f"rows of {self._table}", str(refusal))
             letter = self._letter(topic, records[0], str(refusal))
-            await self._publish(letter)
+            await publish(letter, self._producer)
             return {letter.id}
         self._refusals.accepted(len(records))
         self._count(records)
@@ -161,11 +159,6 @@ class Store:
             payload=record.value,
             topic=topic,
         )
-
-    async def _publish(self, letter: DeadLetter) -> None:
-        metrics.DEAD_LETTERS.labels(self._source, "store").inc(letter.state == "waiting")
-        record = Record(letter.id.encode(), letter.line())
-        await persistently("publishing a dead letter", partial(self._producer.publish, self._dead_letters, record))
 
 
 def received_seconds(line: bytes) -> float:

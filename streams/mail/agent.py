@@ -1,7 +1,6 @@
 """The agent: records of calls become wanted mails, and are acknowledged when it is decided what becomes of each."""
 
 from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import orjson
@@ -12,9 +11,9 @@ from schemas import topics
 from schemas.dead_letters import DeadLetter, letter_id, replayed
 from schemas.mail import MailRules
 from schemas.segment import Call
+from streams.aside import publish
 from streams.batching import BatchPolicy, batches
 from streams.clock import now
-from streams.delivery import persistently
 from streams.mail.book import Entry
 from streams.mail.sender import Sender, Wanted
 from streams.privacy.forgotten import Forgotten
@@ -108,10 +107,7 @@ class MailAgent:
                 payload=record.value or b"",
                 topic=topics.MAILS,
             )
-        publish = partial(
-            self._producer.publish, topics.dead_letters(self._source), Record(letter.id.encode(), letter.line())
-        )
-        await persistently("publishing a dead letter", publish)
+        await publish(letter, self._producer)
 
 
 def resend(entry: Entry) -> Record:

@@ -10,13 +10,14 @@ from functools import partial
 import structlog
 
 from connectors.errors import Fatal, Reject, Retry
-from connectors.kafka import Producer, Record
+from connectors.kafka import Producer
 from connectors.sendgrid import SendGrid, UncertainOutcomeError
 from schemas import topics
 from schemas.dead_letters import DeadLetter
 from schemas.mail import Mail, MailRefusedError, Rule
 from schemas.segment import Call
 from streams import failpoints, metrics
+from streams.aside import publish
 from streams.clock import now
 from streams.delivery import Refusals, persistently
 from streams.mail.book import Entry, MailBook, State
@@ -170,9 +171,9 @@ class Sender:
             await self._book.write([entry.now("uncertain", now(), reason=reason) for entry in died])
         for each, entry in known:
             if entry.state in ("refused", "late"):
-                await self._publish(self._letter(each, entry))
+                await publish(self._letter(each, entry), self._producer)
             elif each.letter:
-                await self._publish(each.letter.now("replayed", now()))
+                await publish(each.letter.now("replayed", now()), self._producer)
 
     async def _send_all(self, group: _Group, lost: set[int]) -> None:
         """Send until nothing is left.
@@ -290,12 +291,13 @@ class Sender:
             if entry.state in ("refused", "late"):
                 log.warning("a mail is not sent", rule=entry.rule, id=entry.id, reason=entry.reason)
                 letter = self._letter(wanted, entry)
-                await self._publish(letter.failed_again(entry.reason, now()) if wanted.letter else letter)
+                letter = letter.failed_again(entry.reason, now()) if wanted.letter else letter
+                await publish(letter, self._producer)
                 continue
             if entry.state == "uncertain":
                 log.warning("a mail may have been sent or not", rule=entry.rule, id=entry.id, reason=entry.reason)
             if wanted.letter:
-                await self._publish(wanted.letter.now("replayed", now()))
+                await publish(wanted.letter.now("replayed", now()), self._producer)
 
     def _letter(self, wanted: Wanted, entry: Entry) -> DeadLetter:
         """The dead letter of a mail that is not sent: always the same one."""
@@ -308,11 +310,6 @@ class Sender:
             payload=wanted.record,
             topic=topics.MAILS,
         )
-
-    async def _publish(self, letter: DeadLetter) -> None:
-        record = Record(letter.id.encode(), letter.line())
-        publish = partial(self._producer.publish, topics.dead_letters(self._source), record)
-        await persistently("publishing a dead letter", publish)
 
 
 async def _resolved(entry: Entry) -> Entry:

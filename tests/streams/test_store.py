@@ -71,7 +71,7 @@ async def test_records_without_a_value_are_no_rows(values: list[bytes | None], i
         yield chunk
 
     nobody: Any = None
-    store = Store("source", EVENT_TABLES[EVENTS[0].name], clickhouse, nobody, "letters", InsertPolicy())
+    store = Store("source", EVENT_TABLES[EVENTS[0].name], clickhouse, nobody, InsertPolicy())
     await store.agent(stream())
 
     assert clickhouse.inserted == inserted

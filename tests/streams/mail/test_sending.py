@@ -450,6 +450,7 @@ async def test_metrics_say_what_became_of_mails_what_waits_and_how_long_it_took(
         return REGISTRY.get_sample_value(f"gridstream_{name}", labels) or 0.0
 
     office.configure(office.rule(name=rule))
+    letters = value("dead_letters_total", source=office.database, step="mail")
     away = office.fake.fail(*SEND, 503, times=None)
     waiting = []
 
@@ -465,6 +466,7 @@ async def test_metrics_say_what_became_of_mails_what_waits_and_how_long_it_took(
 
     states = {state: value("mails_total", rule=rule, state=state) for state in ("sent", "refused", "uncertain")}
     assert states == {"sent": 2, "refused": 1, "uncertain": 1}
+    assert value("dead_letters_total", source=office.database, step="mail") == letters + 1
     assert (waiting, value("mails_waiting")) == ([2, 0], 0)
     assert value("mail_seconds_count", rule=rule) == 2
     assert value("mail_seconds_sum", rule=rule) >= 14
