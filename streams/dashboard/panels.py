@@ -73,7 +73,7 @@ _BY_COLUMNS = (
     Shown("delivered", "Delivered"),
     Shown("opens", "Opens"),
     Shown("clicks", "Clicks"),
-    Shown("bounces", "Bounces"),
+    Shown("bounces", "Bounces, blocks"),
     Shown("unsubscribes", "Unsubs"),
     Shown("spam", "Spam"),
 )
@@ -124,7 +124,7 @@ PANELS = {
                 Shown("deferred", "Deferrals", bar=True),
                 Shown("delivered", "Delivered"),
                 Shown("share", "Deferred share", "percent"),
-                Shown("bounced", "Bounced"),
+                Shown("bounced", "Bounced, blocked"),
                 Shown("says", "Says most often", "text"),
             ),
             statements.domains,
