@@ -1,7 +1,8 @@
 """What other sources notice of one: of its flood, and of a reload that adds one.
 
-`python -m bench.fairness` fills the raw topic of one source with a backlog, and while it is worked off posts single
-events to others and looks for their rows. Then, with the backlog gone, it does the same during a reload.
+`python -m bench.fairness` has a pipeline run, fills the raw topic of one source with a backlog, and until that is
+worked off posts single events to others and looks for their rows. Then, with the backlog gone, it does the same during
+a reload.
 """
 
 import asyncio
@@ -140,10 +141,14 @@ async def measured(stage: Stage, others: int, events: int, folder: Path) -> None
     async with AsyncExitStack() as stack:
         for name in (_FLOOD, *names):
             await stack.enter_async_context(stage.source(name))
-        await preload(stage.producer, topics.raw(_FLOOD), list(feed(events)))
+        contents = list(feed(events))
         async with stage.running(installation.program()):
-            began = time.perf_counter()
             async with probing(stage, installation.base, names) as probes:
+                while len(probes.seconds) < others:  # noqa: ASYNC110  all roles are at work
+                    await asyncio.sleep(_TICK_SECONDS)
+            async with probing(stage, installation.base, names) as probes:
+                began = time.perf_counter()
+                await preload(stage.producer, topics.raw(_FLOOD), contents)
                 while await stage.rows(_FLOOD) < events:  # noqa: ASYNC110  other processes
                     await asyncio.sleep(_TICK_SECONDS)
                 rate = events / (time.perf_counter() - began)
