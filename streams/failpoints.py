@@ -18,6 +18,8 @@ Point = Literal[
     "after-inserting",
     "before-sending",
     "after-sending",
+    "before-deleting",
+    "after-deleting",
     "before-committing",
     "after-committing",
     "rebalancing",

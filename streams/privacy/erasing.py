@@ -15,13 +15,15 @@ from schemas.normalize import FORGOTTEN, identity_of
 from schemas.privacy import Marks
 from schemas.rollups import by_day, counting
 from schemas.tables import DEAD_LETTERS, DELIVERIES, EVENT_TABLES, HOURLY, REMOVALS
+from streams import failpoints
 from streams.clock import now
 from streams.privacy.searching import PREFIX, Place, Search
 
 _ASK_SECONDS = 0.2
 _PAGE = 50_000
 _IDENTITIES = f"{PREFIX}identities"
-_HOURS = f"{PREFIX}hours"
+_HOURS = "uncounted_hours"
+"""Hours in which something was deleted. It outlives a run that is interrupted: the next one could not find them out."""
 _EVENTS: Mapping[str, EventType] = {EVENT_TABLES[event.name].rows: event for event in EVENTS}
 _UNDONE = """
 SELECT sum(parts_to_do), any(latest_fail_reason) FROM system.mutations
@@ -67,7 +69,6 @@ class Eraser:
         self._database = database
         self._marks = marks
         self._on_progress = on_progress
-        self._hours: set[int] = set()
 
     async def erase(self) -> Erased:
         """Erase all that is there now; returns when no active part has any of it.
@@ -96,11 +97,15 @@ class Eraser:
         ((count,),) = await self._search.query(f"SELECT count() FROM {found}")
         time = {HOURLY.rows: "hour", **dict.fromkeys(_EVENTS, "timestamp")}.get(place.table)
         if count and time:
-            hours = await self._search.query(f"SELECT DISTINCT toUnixTimestamp(toStartOfHour({time})) FROM {found}")
-            self._hours |= {hour for (hour,) in hours}
+            hours = self._search.table(_HOURS)
+            begun = f"SELECT DISTINCT toUnixTimestamp(toStartOfHour({time})) FROM {found}"
+            columns = "(hour UInt32) ENGINE = MergeTree ORDER BY hour"
+            await self._search.query(f"CREATE TABLE IF NOT EXISTS {hours} {columns}")
+            await self._search.query(f"INSERT INTO {hours} {begun}")
         return int(count)
 
     async def _delete(self, place: Place) -> None:
+        await failpoints.reach("before-deleting")
         key = f"({place.key}) IN (SELECT {place.key} FROM {self._search.table(f'{PREFIX}{place.table}')})"
         if place.table == DEAD_LETTERS.rows:
             # A letter is one of the account's; what is left of it says nothing of anybody.
@@ -155,10 +160,11 @@ class Eraser:
 
     async def _recount(self) -> int:
         """Count the hours anew in which something was deleted, of those that are counted ahead at all."""
-        if not self._hours:
+        await failpoints.reach("after-deleting")
+        hours = self._search.table(_HOURS)
+        ((is_there,),) = await self._search.query(f"EXISTS TABLE {hours}")
+        if not is_there:
             return 0
-        hours = await self._search.make_table(_HOURS, "hour", "(hour UInt32)")
-        await self._search.insert(_HOURS, ({"hour": hour} for hour in sorted(self._hours)))
         touched = f"toUnixTimestamp(hour) IN (SELECT hour FROM {hours})"
         hourly = self._search.table(HOURLY.rows)
         found = await self._search.query(f"SELECT DISTINCT toUnixTimestamp(hour) FROM {hourly} WHERE {touched}")
@@ -171,4 +177,5 @@ class Eraser:
         if days:
             older = f"{HOURLY.version.name} < fromUnixTimestamp64Milli({before:d})"
             await self._mutate(HOURLY.rows, f"DELETE WHERE {touched} AND {older}")
+        await self._search.query(f"DROP TABLE {hours} SYNC")
         return len(found)

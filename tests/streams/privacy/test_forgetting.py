@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,35 @@ async def test_what_was_counted_ahead_is_counted_again(pipeline: Pipeline, ada: 
 
     assert await counted() == 6
     assert report["sources"][pipeline.source]["hours"] == 1
+
+
+@pytest.mark.parametrize("point", ["before-deleting", "after-deleting"])
+async def test_killed_on_the_way_it_goes_on_when_done_again(
+    pipeline: Pipeline, ada: str, bob: str, tmp_path: Path, point: str
+) -> None:
+    for person in (ada, bob):
+        await post(pipeline, body(person))
+    before = await pipeline.settled()
+    await settle(Counting(pipeline.source, pipeline.clickhouse))
+    plans = tmp_path / "plans of forget"
+    plans.mkdir()
+    (plans / f"{point}.kill").touch()
+
+    code, _, _ = await pipeline.command("forget", ada, FAILPOINTS=str(plans))
+    assert code == -signal.SIGKILL
+    await forget(pipeline, ada, "--truncate")
+
+    assert await traces(pipeline, ada) == (set(), set())
+    after = await pipeline.settled()
+    assert after.balanced
+    assert after.removed == before.rows - after.rows == 2 * len(EVENTS)
+    left = "SELECT name FROM system.tables WHERE database = {name:String} AND match(name, 'forgetting|uncounted')"
+    assert (await pipeline.clickhouse.query(left, {"name": pipeline.source})).result_rows == []
+    counted = (
+        "SELECT sum(arraySum(arrayMap(each -> each.count, counts))) FROM "
+        f"{identifier(pipeline.source)}.hourly WHERE dimension = 'all'"
+    )
+    assert (await pipeline.clickhouse.query(counted)).result_rows == [(after.rows,)]
 
 
 async def test_rows_of_their_user_ids_are_told_of_and_go_when_asked(pipeline: Pipeline, ada: str, bob: str) -> None:
