@@ -11,9 +11,9 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 from rich.console import Console
@@ -24,6 +24,7 @@ from connectors.clickhouse import ClickHouse
 from schemas.ddl import FOREVER
 from streams import embedded, schema
 from streams.dashboard.panels import PANELS
+from streams.dashboard.period import RANGES, period
 from streams.datafolder import DataFolder
 from streams.settings import Settings
 from streams.supervisor import Supervisor
@@ -33,7 +34,7 @@ _SOURCE = "sendgrid"
 _PATIENCE_SECONDS = 600.0
 _LOOK_SECONDS = 0.5
 _ROUNDS = 10
-_STRETCHES = (("1 hour", 3_600), ("24 hours", 86_400), ("7 days", 604_800), ("30 days", 2_592_000))
+_RANGES = ("1h", "24h", "7d", "30d")
 _VALUES = "domain=gmail.example&find=person123@gmail.example"
 
 
@@ -81,25 +82,24 @@ async def measure(events: int, folder: Path) -> None:
         console.print(f"{stored:,} events in {DAYS} days")
         async with serving(settings, data.clickhouse_url(settings), _SOURCE) as page:
             await _count(page, clickhouse, stored, console)
-            await _ask(page, psutil.Process(supervisor.pids["ClickHouse"]), newest, console)
+            with patch("streams.dashboard.server.period", lambda query, _: period(query, newest)):  # as then
+                await _ask(page, psutil.Process(supervisor.pids["ClickHouse"]), console)
 
 
-async def _ask(page: Page, engine: psutil.Process, newest: int, console: Console) -> None:
+async def _ask(page: Page, engine: psutil.Process, console: Console) -> None:
     shown = Shown("panel", title="milliseconds until a panel's answer is there: median, p95; the engine's CPU")
-    for name, _ in _STRETCHES:
-        shown.add_column(name, justify="right")
+    for name in _RANGES:
+        shown.add_column(RANGES[name][0], justify="right")
     every, spent = [], []
     for panel in PANELS:
         cells = []
-        for _, seconds in _STRETCHES:
+        for name in _RANGES:
             took = []
             before = engine.cpu_times()
             for _ in range(_ROUNDS):
                 page.dashboard._answers.clear()  # noqa: SLF001  who asks the same within a second gets the same
-                start, end = (datetime.fromtimestamp(newest + 1 - ago, UTC) for ago in (seconds, 0))
-                stretch = f"from={start:%Y-%m-%dT%H:00:00}&to={end:%Y-%m-%dT%H:%M:%S}"
                 started = time.perf_counter()
-                status, answer = await page.get(f"/api/panels/{panel}?{stretch}&{_VALUES}")
+                status, answer = await page.get(f"/api/panels/{panel}?range={name}&{_VALUES}")
                 took.append((time.perf_counter() - started) * 1000)
                 assert status == HTTPStatus.OK, answer
             every += took
