@@ -33,6 +33,8 @@ _ROOM = 0.15
 """Of a disk that has to be free: as for the alert GridstreamDisk."""
 _CLUSTER_SETTINGS = {"distributed_foreground_insert": "1", "distributed_product_mode": "global"}
 """What the user needs on a cluster: docs/operations.md says why."""
+_NEVER = {"open": "open", "click": "click", "subscription": "unsubscribe"}
+"""Which event never comes without which tracking."""
 
 
 class Finding(NamedTuple):
@@ -116,9 +118,6 @@ async def _tracking(source: Source) -> Finding:
         remedy = "switch it on in SendGrid, Settings > Tracking, or do without"
         return Finding(subject, f"{', '.join(off)} tracking is off: {never} will never come", remedy)
     return Finding(subject, "opens, clicks and unsubscribes are tracked")
-
-
-_NEVER = {"open": "open", "click": "click", "subscription": "unsubscribe"}
 
 
 async def _registered(settings: Settings) -> list[RegisteredWebhook]:
