@@ -34,19 +34,17 @@ class Watch:
         self._source = source
         self._events = events
         self._said = 0
-        self._due = events // _PARTS
         self._at = time.perf_counter()
 
     async def is_done(self) -> bool:
         """Whether all are stored."""
         rows = await self._stage.rows(self._source)
-        if rows < self._due:
+        if rows < (self._said * _PARTS // self._events + 1) * self._events // _PARTS:
             return False
         now = time.perf_counter()
         memory = ", ".join(f"{name} {size} MB" for name, size in self._stage.memory().items())
         CONSOLE.print(f"{rows:>12,} rows, {(rows - self._said) / (now - self._at):,.0f} events/s; {memory}")
         self._said, self._at = rows, now
-        self._due = (rows * _PARTS // self._events + 1) * self._events // _PARTS
         return rows >= self._events
 
 

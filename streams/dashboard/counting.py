@@ -191,7 +191,7 @@ class Counting:
         for day in days:
             known = waiting.get(day.begin, day)
             waiting[day.begin] = Day(day.begin, min(day.first, known.first), max(day.end, known.end))
-        self._days = [day for _, day in sorted(waiting.items())]
+        self._days = sorted(waiting.values())
         self._to_do = max(self._to_do, len(self._days))
 
     async def _stamps(self, since: int) -> tuple[int, set[Stamp]]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from schemas.ddl import escaped, identifier
 from schemas.events import EventType
-from schemas.rollups import DIMENSIONS, FIRST, IS_TEST, any_kind, event_of, firsts_of, kind, moment_text
+from schemas.rollups import DIMENSIONS, FIRST, HOUR, IS_TEST, any_kind, event_of, firsts_of, kind, moment_text
 from schemas.tables import HOURLY
 
-_HOUR = 3_600
 _FEW_TABLES = 4
 """More than these are read together as `activity`, which ClickHouse plans faster than one by one."""
 _TIME = "DateTime64(3, 'UTC')"
@@ -30,7 +29,7 @@ def parameters(start: int, end: int, covered: Covered) -> dict[str, str]:
         end: not in it.
         covered: what has been counted ahead.
     """
-    first, last = max(-(-start // _HOUR) * _HOUR, covered[0]), min(end // _HOUR * _HOUR, covered[1])
+    first, last = max(-(-start // HOUR) * HOUR, covered[0]), min(end // HOUR * HOUR, covered[1])
     if first >= last:
         first = last = end
     moments = {"start": start, "counted_start": first, "counted_end": last, "end": end}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from schemas.ddl import escaped
 from schemas.events import EVENTS
-from schemas.rollups import DIMENSIONS, event_of, kinds
+from schemas.rollups import DIMENSIONS, HOUR, event_of, kinds
 from schemas.tables import DELIVERIES, EVENT_TABLES, STORED_AT
 from streams.dashboard.queries import Source, texts
 
@@ -14,7 +14,6 @@ _ROWS = 100
 _GROUPS = 1_000
 _HISTORY = 1_000
 _NEW_SECONDS = 60
-_HOUR = 3_600
 _ALL = tuple(name for event in EVENTS for name in kinds(event))
 _STEPS = ("processed", "delivered", "open", "machine_open", "click")
 _LEFT = ("unsubscribe", "group_unsubscribe")
@@ -63,7 +62,7 @@ def rates(source: Source) -> str:
 
 def timeline(source: Source) -> str:
     """Events by kind and time."""
-    dimension = "minute" if source.step < _HOUR else "all"
+    dimension = "minute" if source.step < HOUR else "all"
     return (
         f"SELECT toUnixTimestamp(toStartOfInterval(time, toIntervalSecond({source.step}))) AS second, event,\n"
         f"    sum(count) AS events\nFROM ({source.counts(dimension, _ALL)})\n"

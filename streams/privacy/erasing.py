@@ -92,8 +92,8 @@ class Eraser:
         """Note which rows of a table are to go; returns how many."""
         received = ", received_at" if place.table in _EVENTS else ""
         rows = f"{self._search.table(place.table)} WHERE {self._search.condition(place)}"
-        query = f"AS SELECT {place.key}{received} FROM {rows}"
-        found = await self._search.make_table(f"{PREFIX}{place.table}", place.key, query)
+        query = f"SELECT {place.key}{received} FROM {rows}"
+        found = await self._search.make_table(f"{PREFIX}{place.table}", place.key, query=query)
         ((count,),) = await self._search.query(f"SELECT count() FROM {found}")
         time = {HOURLY.rows: "hour", **dict.fromkeys(_EVENTS, "timestamp")}.get(place.table)
         if count and time:
@@ -124,7 +124,7 @@ class Eraser:
         its person.
         """
         found = self._search.table(f"{PREFIX}{place.table}")
-        identities = await self._search.make_table(_IDENTITIES, "identity", "(identity UInt64)")
+        identities = await self._search.make_table(_IDENTITIES, "identity", columns="(identity UInt64)")
         total = 0
         while rows := await self._search.query(
             f"SELECT event_id, toUnixTimestamp64Milli(timestamp), toUnixTimestamp64Milli(max(received_at))\n"

@@ -119,7 +119,7 @@ class Search:
             Retry, Reject, Fatal: ClickHouse would not.
         """
         await self.close()
-        await self.make_table(_PEOPLE, "text", "(text String, kind LowCardinality(String), batch UInt32)")
+        await self.make_table(_PEOPLE, "text", columns="(text String, kind LowCardinality(String), batch UInt32)")
         rows = (
             {"text": text, "kind": kind, "batch": number // _BATCH}
             for kind, texts in self._texts.items()
@@ -182,21 +182,22 @@ class Search:
         """A table of the database, quoted."""
         return f"{identifier(self._database)}.{identifier(name)}"
 
-    async def make_table(self, name: str, key: str, content: str) -> str:
+    async def make_table(self, name: str, key: str, *, columns: str = "", query: str = "") -> str:
         """Make a table that is there as long as the search, empty even if it was left by one that was interrupted.
 
         Args:
             name: begins with PREFIX.
             key: that it is sorted by, as SQL has it.
-            content: its columns in brackets, or `AS` and the query that fills it.
+            columns: in brackets,
+            query: or the one that fills it and says what columns it has.
 
         Returns:
             Its name, quoted.
         """
         made = self.table(name)
-        columns, query = ("", content) if content.startswith("AS ") else (content, "")
+        filled = f"AS {query}" if query else ""
         await self.query(f"DROP TABLE IF EXISTS {made} SYNC")
-        await self.query(f"CREATE TABLE {made} {columns} ENGINE = MergeTree ORDER BY ({key}) {query}")
+        await self.query(f"CREATE TABLE {made} {columns} ENGINE = MergeTree ORDER BY ({key}) {filled}")
         return made
 
     async def insert(self, name: str, rows: Iterable[Mapping[str, object]]) -> None:

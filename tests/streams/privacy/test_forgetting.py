@@ -239,6 +239,15 @@ async def wait_for_store(pipeline: Pipeline) -> None:
             await asyncio.sleep(0.1)
 
 
+async def counted(pipeline: Pipeline, *dimensions: str) -> int:
+    """What is counted ahead, by some dimensions."""
+    sql = (
+        "SELECT sum(arraySum(arrayMap(each -> each.count, counts))) FROM "
+        f"{identifier(pipeline.source)}.hourly WHERE dimension IN {{dimensions:Array(String)}}"
+    )
+    return int((await pipeline.clickhouse.query(sql, {"dimensions": list(dimensions)})).result_rows[0][0])
+
+
 async def test_what_was_counted_ahead_is_counted_again(pipeline: Pipeline, ada: str, bob: str) -> None:
     elements = [
         {"event": event, "email": person, "sg_event_id": f"{event}{person}", "timestamp": 1_790_000_000, "url": "u"}
@@ -248,17 +257,11 @@ async def test_what_was_counted_ahead_is_counted_again(pipeline: Pipeline, ada: 
     await post(pipeline, json.dumps(elements).encode())
     await pipeline.settled()
     await settle(Counting(pipeline.source, pipeline.clickhouse))
-    sql = "sum(arraySum(arrayMap(each -> each.count, counts))) AS events"
-    where = "hourly WHERE dimension IN ('all', 'first')"
 
-    async def counted() -> int:
-        query = f"SELECT {sql} FROM {identifier(pipeline.source)}.{where}"
-        return int((await pipeline.clickhouse.query(query)).result_rows[0][0])
-
-    assert await counted() == 12
+    assert await counted(pipeline, "all", "first") == 12
     report = await forget(pipeline, ada)
 
-    assert await counted() == 6
+    assert await counted(pipeline, "all", "first") == 6
     assert report["sources"][pipeline.source]["hours"] == 1
 
 
@@ -284,11 +287,7 @@ async def test_killed_on_the_way_it_goes_on_when_done_again(
     assert after.removed == before.rows - after.rows == 2 * len(EVENTS)
     left = "SELECT name FROM system.tables WHERE database = {name:String} AND match(name, 'forgetting|uncounted')"
     assert (await pipeline.clickhouse.query(left, {"name": pipeline.source})).result_rows == []
-    counted = (
-        "SELECT sum(arraySum(arrayMap(each -> each.count, counts))) FROM "
-        f"{identifier(pipeline.source)}.hourly WHERE dimension = 'all'"
-    )
-    assert (await pipeline.clickhouse.query(counted)).result_rows == [(after.rows,)]
+    assert await counted(pipeline, "all") == after.rows
 
 
 async def test_rows_of_their_user_ids_are_told_of_and_go_when_asked(pipeline: Pipeline, ada: str, bob: str) -> None:
