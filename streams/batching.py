@@ -1,6 +1,7 @@
 """Gathering chunks until there are enough of them, or until the first has waited long enough."""
 
 import asyncio
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass
 
@@ -18,10 +19,12 @@ class BatchPolicy:
         rows: at so many records,
         seconds: or so long after the batch before it. Where that is over, soon after the first of them, so that what
             comes together stays together.
+        size: or at so many bytes.
     """
 
     rows: int
     seconds: float
+    size: int = sys.maxsize
 
 
 async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGenerator[list[Chunk], None]:
@@ -33,10 +36,10 @@ async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGen
     try:
         while True:
             batch: list[Chunk] = []
-            rows = 0
+            rows = size = 0
             patience: float | None = None
             deadline = 0.0
-            while rows < policy.rows:
+            while rows < policy.rows and size < policy.size:
                 coming = coming or asyncio.ensure_future(anext(iterator, None))
                 await asyncio.wait({coming}, timeout=patience)
                 if not coming.done():
@@ -48,6 +51,7 @@ async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGen
                     deadline = max(due, clock() + policy.seconds * _TOGETHER)
                 batch.append(chunk)
                 rows += len(chunk.records)
+                size += chunk.size
                 patience = max(0.0, deadline - clock())
             if not batch:
                 return

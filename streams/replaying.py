@@ -109,7 +109,7 @@ class Replay:
             for tp, records in fetched.items():
                 wanted = [record for record in records if record.offset < lasts[tp]]
                 if wanted:
-                    await normalize.publish(Chunk(tp.topic, tp.partition, wanted, 0), self._headers)
+                    await normalize.publish([Chunk(tp.topic, tp.partition, wanted, 0)], self._headers)
                 waiting[tp] = records[-1].offset + 1
                 await self._consumer.commit({tp: waiting[tp]})
                 if waiting[tp] >= lasts[tp]:

@@ -39,6 +39,8 @@ log = structlog.get_logger()
 _FETCH_SECONDS = 0.1
 """How long a fetch waits for data. A partition that was read to its end is asked for again only with the next fetch, so
 this bounds how long a busy partition waits for idle ones."""
+_FETCH_LEAST_BYTES = 256 << 10
+"""Of packed records, before a fetch ends early. What comes in little by little is worked on ten times a second."""
 _FETCH_WAIT_SECONDS = 1.0
 """After so long without data it is looked whether something else is to be done."""
 _CHUNK_BYTES = 8 << 20
@@ -313,6 +315,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_interval_ms=_POLL_INTERVAL_MS,
             fetch_max_bytes=_FETCH_BYTES,
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_min_bytes=_FETCH_LEAST_BYTES,
             fetch_max_wait_ms=int(_FETCH_SECONDS * 1000),
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),

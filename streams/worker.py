@@ -17,7 +17,7 @@ from streams.beginnings import ensure_beginnings
 from streams.datafolder import DataFolder
 from streams.delivery import persistently
 from streams.groups import UNCONFIGURED, Group, groups
-from streams.process import FINISH_SECONDS, end_within, observable, serve, stop_event, tell_ready
+from streams.process import FINISH_SECONDS, collect_seldom, end_within, observable, serve, stop_event, tell_ready
 from streams.roles import WORK, Work
 from streams.schema import ensure_topics
 from streams.settings import Settings
@@ -50,6 +50,7 @@ async def run(role: str, settings: Settings, data: DataFolder) -> None:
     Raises:
         Fatal: it cannot go on.
     """
+    collect_seldom()
     stopped = stop_event()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     mine = groups_of(role, settings)

@@ -7,7 +7,7 @@ import pytest
 from connectors.clickhouse import ClickHouse
 from schemas import ddl
 from schemas.ddl import identifier
-from schemas.tables import TABLES, Table
+from schemas.tables import EVENT_TABLES, TABLES, Table
 
 CLUSTER = "main-cluster"
 ON_CLUSTER = f" ON CLUSTER {identifier(CLUSTER)}"
@@ -80,3 +80,16 @@ async def test_clickhouse_runs_what_one_server_can(clickhouse: ClickHouse, sourc
     ).result_rows
 
     assert tables == len(TABLES)
+
+
+async def test_what_an_insert_writes_is_one_file(clickhouse: ClickHouse, source: str) -> None:
+    for statement in ddl.statements(source):
+        await clickhouse.query(statement)
+    table = EVENT_TABLES["open"]
+    await clickhouse.insert(f"{identifier(source)}.{identifier(table.rows)}", [b'{"event_id":"1"}\n'])
+    parts = await clickhouse.query(
+        "SELECT part_type, part_storage_type FROM system.parts WHERE active AND database = {source:String}",
+        {"source": source},
+    )
+
+    assert parts.result_rows == [("Compact", "Packed")]

@@ -24,6 +24,12 @@ async def test_a_batch_ends_when_there_is_enough() -> None:
     assert await gathered(BatchPolicy(rows=10, seconds=60), 4, 5, 3, 20, 1) == [[4, 5, 3], [20], [1]]
 
 
+async def test_a_batch_ends_when_it_has_enough_bytes() -> None:
+    """A chunk of these tests has as many bytes as records."""
+    policy = BatchPolicy(rows=100, seconds=60, size=10)
+    assert await gathered(policy, 4, 5, 3, 20, 1) == [[4, 5, 3], [20], [1]]
+
+
 async def test_nothing_makes_no_batch() -> None:
     assert await gathered(BatchPolicy(rows=10, seconds=60)) == []
 
