@@ -1,7 +1,7 @@
 """What panels' SQL is made of: counts that are exact whichever part of them was counted ahead, and their parameters."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.ddl import escaped, identifier
@@ -22,7 +22,7 @@ NOTHING: Covered = (0, 0)
 
 
 def parameters(start: int, end: int, covered: Covered) -> dict[str, str]:
-    """The parameters of `counts` and `firsts` for a stretch of time.
+    """The parameters of `counts` and `totals` for a stretch of time.
 
     Args:
         start: in seconds since 1970.
@@ -80,49 +80,71 @@ class Source:
 
         Hours that are counted come from `hourly`, the others from the events' tables.
         """
-        names = texts(kinds)
         hour = "hour + toIntervalMinute(toUInt8(each.value[1]))" if dimension == "minute" else "hour"
-        selects = [self._counted(dimension, names, f"event, {hour} AS time, each.value AS value, each.count AS count")]
+        columns = f"event, {hour} AS time, each.value AS value, each.count AS count"
+        return _union(self._counted(_of(dimension, kinds), columns), *self._looked_at(dimension, kinds))
+
+    def totals(self, each: Sequence[str], once: Sequence[str]) -> str:
+        """A query for events, and for messages, each counted once a day at its first event of a kind: event, count.
+
+        Args:
+            each: kinds of which every event counts,
+            once: and of which every message does.
+        """
+        return _union(
+            self._counted(f"({_of('all', each)} OR {_of(FIRST, once)})", "event, each.count AS count"),
+            *(f"SELECT event, count FROM ({rows})" for rows in self._looked_at("all", each)),
+            *self._first_looked_at(once),
+        )
+
+    def _looked_at(self, dimension: str, kinds: Sequence[str]) -> Iterator[str]:
+        """Queries for the events that are not counted ahead, of one or more tables each."""
+        names = texts(kinds)
         declared = DIMENSIONS[dimension]
         tables = [(event.table, kind(event)) for event in _events(kinds)]
         if len(tables) > _FEW_TABLES:
             tables = [("activity", any_kind())]
         for table, name in () if self.counted else tables:
-            selects.append(
+            yield (
                 f"SELECT {name} AS event, timestamp AS time, arrayJoin({declared.values}) AS value, "
                 f"toUInt64({declared.amount}) AS count\n"
                 f"FROM {self.table(table)} AS events\n"
                 f"WHERE ({_uncounted('timestamp')})\n"
                 f"    AND ({name}) IN ({names}) AND ({{tests:UInt8}} OR NOT {IS_TEST})"
             )
-        return "\nUNION ALL\n".join(selects)
 
-    def firsts(self, kinds: Sequence[str]) -> str:
-        """A query for messages, each counted once a day at its first event of a kind: event, count."""
+    def _first_looked_at(self, kinds: Sequence[str]) -> Iterator[str]:
+        """Queries for the messages that are not counted ahead, of one table each."""
         names = texts(kinds)
-        selects = [self._counted(FIRST, names, "event, each.count AS count")]
         rows = (
             f"timestamp >= toStartOfDay({_START}) AND timestamp < {_FIRST} AND {_START} < {_FIRST} "
             f"OR timestamp >= toStartOfDay({_LAST}) AND timestamp < {_END} AND {_LAST} < {_END}"
         )
-        selects += [
-            f"SELECT event, toUInt64(1) AS count\n"
-            f"FROM ({firsts_of(self.database, event, rows, _uncounted('timestamp'))})\n"
-            f"WHERE ({_uncounted('first')}) AND event IN ({names}) AND ({{tests:UInt8}} OR NOT is_test)"
-            for event in (() if self.counted else _events(kinds))
-        ]
-        return "\nUNION ALL\n".join(selects)
+        for event in () if self.counted else _events(kinds):
+            yield (
+                f"SELECT event, toUInt64(1) AS count\n"
+                f"FROM ({firsts_of(self.database, event, rows, _uncounted('timestamp'))})\n"
+                f"WHERE ({_uncounted('first')}) AND event IN ({names}) AND ({{tests:UInt8}} OR NOT is_test)"
+            )
 
-    def _counted(self, dimension: str, names: str, columns: str) -> str:
+    def _counted(self, what: str, columns: str) -> str:
         return (
             f"SELECT {columns}\nFROM {self.table(HOURLY.name)} ARRAY JOIN counts AS each\n"
-            f"WHERE dimension = '{dimension}' AND event IN ({names}) AND hour >= {_FIRST} AND hour < {_LAST}\n"
+            f"WHERE {what} AND hour >= {_FIRST} AND hour < {_LAST}\n"
             "    AND ({tests:UInt8} OR NOT each.is_test)"
         )
 
     def within(self) -> str:
         """A condition on events of the stretch of time, with or without test events."""
         return f"timestamp >= {_START} AND timestamp < {_END} AND ({{tests:UInt8}} OR NOT {IS_TEST})"
+
+
+def _of(dimension: str, kinds: Sequence[str]) -> str:
+    return f"(dimension = '{dimension}' AND event IN ({texts(kinds)}))"
+
+
+def _union(*queries: str) -> str:
+    return "\nUNION ALL\n".join(queries)
 
 
 def _uncounted(time: str) -> str:

@@ -38,9 +38,8 @@ _RATES = (
 def funnel(source: Source) -> str:
     """Messages by how far they came."""
     return (
-        "SELECT step, sum(count) AS messages\nFROM (\n"
-        f"SELECT event AS step, count FROM ({source.counts('all', ('processed', 'delivered'))})\n"
-        f"UNION ALL\nSELECT event AS step, count FROM ({source.firsts(('open', 'machine_open', 'click'))})\n)\n"
+        "SELECT event AS step, sum(count) AS messages\n"
+        f"FROM ({source.totals(('processed', 'delivered'), ('open', 'machine_open', 'click'))})\n"
         f"GROUP BY step\nORDER BY indexOf([{texts(_STEPS)}], step)"
     )
 
@@ -52,8 +51,7 @@ def rates(source: Source) -> str:
     return (
         "WITH sums AS (\nSELECT groupArray(what) AS names, groupArray(total) AS totals\nFROM (\n"
         f"SELECT if(event IN ({texts(_LEFT)}), 'unsubscribed', event) AS what, sum(count) AS total\n"
-        f"FROM (\nSELECT event, count FROM ({source.counts('all', plain)})\n"
-        f"UNION ALL\nSELECT event, count FROM ({source.firsts(('open', 'click'))})\n)\nGROUP BY what\n)\n)\n"
+        f"FROM ({source.totals(plain, ('open', 'click'))})\nGROUP BY what\n)\n)\n"
         "SELECT rate.1 AS title, totals[indexOf(names, rate.2)] AS events, totals[indexOf(names, rate.3)] AS of,\n"
         "    if(of = 0, NULL, events / of) AS share\n"
         f"FROM sums ARRAY JOIN [{rows}] AS rate"
