@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from bench.peers.comparison import PARTS, compare, show
-from bench.peers.contenders import GRIDSTREAM, PEERS
+from bench.peers.comparison import compare, show
+from bench.peers.contenders import GRIDSTREAM, PARTS, PEERS
 from bench.stage import stage
 from bench.workload import feed
 from streams import logs

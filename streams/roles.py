@@ -51,7 +51,7 @@ class Work:
 
 
 _NORMALIZED_AT_ONCE = 2
-"""While Kafka confirms one chunk the next is normalized."""
+"""While Kafka confirms what came of some chunks the next are normalized."""
 
 
 async def _normalize(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:

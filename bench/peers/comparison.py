@@ -7,15 +7,12 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from bench.peers.contenders import GRIDSTREAM, PEERS, ROLES, Contender
+from bench.peers.contenders import GRIDSTREAM, PARTS, PEERS, ROLES, Contender
 from bench.peers.environments import UnavailableError
 from bench.stage import Run, Stage
 from bench.workload import A_BODY, preload
 from connectors.errors import Fatal, GridstreamError
 from schemas import topics
-
-PARTS = {"whole": ROLES, "normalize": ("normalize",), "store": ("store",)}
-"""What is measured, by the roles that do it: raw topic to tables, to event topics, and from these to tables."""
 
 _WORDS = ("part", "peer")
 _NUMBERS = (
@@ -40,7 +37,7 @@ async def measure(stage: Stage, contender: Contender, part: str, contents: Seque
 
     Args:
         stage: servers.
-        contender: that has the part's roles.
+        contender: that has the part.
         part: one of PARTS.
         contents: of raw records, A_BODY events in each.
 
@@ -87,7 +84,7 @@ async def compare(stage: Stage, names: Sequence[str], contents: Sequence[bytes],
         try:
             CONSOLE.print(f"{name}: making what it runs in, where it is not there yet")
             await peer.make()
-            for part in (part for part, roles in PARTS.items() if set(roles) <= set(peer.roles)):
+            for part in peer.parts:
                 for _ in range(runs):
                     pair = Pair(await show(stage, peer, part, contents), await show(stage, GRIDSTREAM, part, contents))
                     pairs.setdefault((part, name), []).append(pair)

@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 
 ROLES = ("normalize", "store")
 """In the order data flows."""
+PARTS = {"whole": ROLES, "normalize": ("normalize",), "store": ("store",)}
+"""What is measured, by the roles that do it: raw topic to tables, to event topics, and from these to tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,14 @@ class Contender:
         name: for people.
         make: makes what it runs in. Raises UnavailableError.
         command: of one of its processes.
-        roles: that it has.
+        parts: that are measured.
         events: it gets so many at most, where more would only take longer.
     """
 
     name: str
     make: Callable[[], Awaitable[None]]
     command: Callable[[Task], list[str]]
-    roles: tuple[str, ...] = ROLES
+    parts: tuple[str, ...] = tuple(PARTS)
     events: int = sys.maxsize
 
     def group(self, source: str, role: str) -> str:
@@ -118,10 +120,16 @@ PEERS = {
                 ("sentry-arroyo==2.48.0", "confluent-kafka==2.16.1", *_same("orjson", "xxhash")),
             ),
             _module("arroyo"),
-            roles=("normalize",),
+            parts=("normalize",),
         ),
-        Contender("faust", _nothing, _faust, events=50_000),
-        Contender("bento", partial(environments.go, "bento", bento.FILES), bento.command, roles=("normalize",)),
+        Contender("faust", _nothing, _faust, parts=("whole",), events=50_000),
+        Contender(
+            "bento",
+            partial(environments.go, "bento", bento.FILES),
+            bento.command,
+            parts=("normalize",),
+            events=300_000,
+        ),
     )
 }
 """By name."""
