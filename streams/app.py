@@ -13,6 +13,7 @@ from schemas.mail import MailRules
 from schemas.normalize import Normalizer
 from schemas.tables import CALLS
 from streams.aside import Aside
+from streams.chunks import Chunk
 from streams.contacts.account import Account
 from streams.contacts.flusher import Flusher
 from streams.contacts.gather import Gather
@@ -27,7 +28,7 @@ from streams.objects.schedule import Schedule
 from streams.privacy.forgotten import Forgotten
 from streams.sections import Amplitude, Source
 from streams.store import InsertPolicy, Store
-from streams.transport import Chunk, ChunkSchema, assigned
+from streams.transport import App, ChunkSchema, assigned
 
 HELD_BYTES = 128 << 20
 """Of records that agents may hold without having acknowledged them."""
@@ -37,22 +38,22 @@ _METADATA_MS = 10_000
 Agent = Callable[[Any], Awaitable[None]]
 
 
-class _App(faust.App):
-    def _create_directories(self) -> None:
-        """Nothing: they would hold tables, of which there are none, and the working directory may be read-only."""
-
-
-def faust_app(group: str, cluster: Cluster, member: str | None = None, held_bytes: int = HELD_BYTES) -> faust.App:
+def faust_app(
+    group: str, cluster: Cluster, member: str | None = None, held_bytes: int = HELD_BYTES, *, packed: bool = False
+) -> App:
     """A Faust app over chunks, without the parts of Faust that gridstream does not use.
 
     Args:
         group: the consumer group; each role has its own.
         cluster: where its topics are.
         member: a name in the group that survives a restart; None: another one each time.
-        held_bytes: of records that agents may hold without having acknowledged them.
+        held_bytes: of records that agents may hold without having acknowledged them: as they are, or packed.
+        packed: agents get records packed.
     """
-    return _App(
+    return App(
         group,
+        held_bytes=held_bytes,
+        packed=packed,
         broker=[f"chunked://{server}" for server in cluster.servers.split(",")],
         broker_credentials=_credentials(cluster),
         autodiscover=False,
@@ -61,7 +62,6 @@ def faust_app(group: str, cluster: Cluster, member: str | None = None, held_byte
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_wait_empty=False,
-        stream_buffer_maxsize=held_bytes,  # of bytes, not events: the transport bounds what agents may hold
         broker_session_timeout=10.0,
         broker_heartbeat_interval=1.0,  # the others learn from the answer that one has come or gone
         broker_rebalance_timeout=30.0,

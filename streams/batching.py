@@ -4,8 +4,9 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import dataclass
+from math import inf
 
-from streams.transport import Chunk
+from streams.chunks import Chunk
 
 _TOGETHER = 0.25
 """Of the time between batches: how long what is late may wait for what comes with it."""
@@ -19,12 +20,14 @@ class BatchPolicy:
         rows: at so many records,
         seconds: or so long after the batch before it. Where that is over, soon after the first of them, so that what
             comes together stays together.
-        size: or at so many bytes.
+        size: or at so many bytes,
+        quiet: or when nothing more has come for so many seconds.
     """
 
     rows: int
     seconds: float
     size: int = sys.maxsize
+    quiet: float = inf
 
 
 async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGenerator[list[Chunk], None]:
@@ -52,7 +55,7 @@ async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGen
                 batch.append(chunk)
                 rows += len(chunk.records)
                 size += chunk.size
-                patience = max(0.0, deadline - clock())
+                patience = min(max(0.0, deadline - clock()), policy.quiet)
             if not batch:
                 return
             due = clock() + policy.seconds

@@ -14,10 +14,10 @@ from schemas.normalize import Normalizer
 from schemas.privacy import Guard
 from streams import failpoints, metrics
 from streams.batching import BatchPolicy, batches
+from streams.chunks import Chunk
 from streams.clock import now
 from streams.delivery import persistently
 from streams.privacy.forgotten import Forgotten
-from streams.transport import Chunk
 
 _TOGETHER = BatchPolicy(rows=10_000, seconds=0.1, size=8 << 20)
 """Bodies. Each time writes batches for all event topics and partitions, which costs Kafka and the store as much as many

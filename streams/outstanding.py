@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from streams import metrics
-from streams.transport import Chunk
+from streams.chunks import Chunk
 
 
 class Ticket:
@@ -19,7 +19,7 @@ class Ticket:
     """
 
     def __init__(self, chunk: Chunk, left: int) -> None:
-        self.since: int = chunk.records[0].timestamp
+        self.since: int = chunk.since
         self.left = left
         self._chunk = chunk
         self._end()

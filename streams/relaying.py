@@ -22,11 +22,11 @@ from schemas.dead_letters import HEADER
 from schemas.relay import Copy
 from streams import metrics
 from streams.aside import Aside
+from streams.chunks import Chunk
 from streams.delivery import persistently, waiting
 from streams.outstanding import Outstanding, Ticket
 from streams.pace import REAL_PACE, Pace
 from streams.tasks import Tasks
-from streams.transport import Chunk
 
 log = structlog.get_logger()
 

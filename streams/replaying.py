@@ -14,13 +14,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from connectors.kafka import Admin, Headers, Producer, translated
 from schemas import topics
 from schemas.normalize import Normalizer
+from streams.chunks import Chunk
 from streams.datafolder import DataFolder
 from streams.groups import group, lags_of
 from streams.normalize import Normalize
 from streams.privacy.forgotten import Forgotten, forgotten
 from streams.sections import Source
 from streams.settings import Settings
-from streams.transport import Chunk
 
 _MARKED: Headers = [(topics.REPLAY_HEADER, b"1")]
 _FORWARDED: Headers = [*_MARKED, (topics.FORWARD_HEADER, b"1")]
@@ -109,7 +109,7 @@ class Replay:
             for tp, records in fetched.items():
                 wanted = [record for record in records if record.offset < lasts[tp]]
                 if wanted:
-                    await normalize.publish([Chunk(tp.topic, tp.partition, wanted, 0)], self._headers)
+                    await normalize.publish([Chunk.of(tp.topic, tp.partition, wanted, 0)], self._headers)
                 waiting[tp] = records[-1].offset + 1
                 await self._consumer.commit({tp: waiting[tp]})
                 if waiting[tp] >= lasts[tp]:

@@ -40,13 +40,15 @@ class Work:
     Attributes:
         agents: by topic.
         beside: what else runs, as long as they do.
-        held_bytes: of records that the agents may hold without having acknowledged them.
+        held_bytes: of records that the agents may hold without having acknowledged them: as they are, or packed.
+        packed: they get them packed.
         at_once: chunks that each agent works on at the same time.
     """
 
     agents: dict[str, wiring.Agent]
     beside: Callable[[faust.App], Coroutine[Any, Any, None]] | None = None
     held_bytes: int = wiring.HELD_BYTES
+    packed: bool = False
     at_once: int = 1
 
 
@@ -75,7 +77,7 @@ async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack, _:
     agents = wiring.calls_agents(settings.calls_source, clickhouse, producer, policy, known)
     for source in settings.sources:
         agents |= wiring.store_agents(source, clickhouse, producer, policy)
-    return Work(agents)
+    return Work(agents, packed=True)
 
 
 _CONTACTS_BYTES = 8 << 20

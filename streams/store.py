@@ -5,7 +5,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any
+from itertools import chain, islice
+from typing import Any, Self
 
 import orjson
 import structlog
@@ -19,33 +20,39 @@ from schemas.tables import Table
 from streams import failpoints, metrics
 from streams.aside import publish
 from streams.batching import BatchPolicy, batches
+from streams.chunks import Chunk
 from streams.clock import now
 from streams.delivery import Refusals, persistently
 from streams.fairness import Turns
 from streams.pieces import pieces
 from streams.privacy.forgotten import Forgotten
-from streams.transport import Chunk
 
 log = structlog.get_logger()
 
 
 _ROWS = 50_000
+_BYTES = 64 << 20
+"""Of an insert: ClickHouse has its rows in memory until they are written."""
 _SHORTEST_SECONDS = 0.3
 _LONGEST_SECONDS = 2.0
+_LONGEST_LATE_SECONDS = 8.0
+_LATE = 4
+_QUIET_SECONDS = 1.0
 _AT_ONCE = 2
 """As many as keep a small machine busy, and take what one worker can read; more would only slow each other down."""
 _PIECE_ROWS = 400
 
 
-class InsertPolicy(BatchPolicy):
+class InsertPolicy:
     """When inserts are due, for all tables of a worker: so seldom that they take half of the time of their places.
 
-    Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000. When the machine is busy
-    they take longer, so that they become fewer, larger, and cheaper by row; when it is not, rows are fresh.
+    Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000, and the merges of what they
+    write. When the machine is busy they take longer, so that they become fewer, larger, and cheaper by row; when it is
+    not, rows are fresh. Rows that are late as it is wait for a quarter more: what they wait for are the rows before
+    them, and larger inserts take these sooner.
     """
 
     def __init__(self) -> None:
-        super().__init__(_ROWS, _SHORTEST_SECONDS)
         self._took: dict[str, float] = {}
         self._turns = Turns(_AT_ONCE)
 
@@ -61,7 +68,15 @@ class InsertPolicy(BatchPolicy):
         """The last insert into a table took so long."""
         metrics.INSERT_SECONDS.observe(seconds)
         self._took[table] = seconds
-        self.seconds = min(max(sum(self._took.values()), _SHORTEST_SECONDS), _LONGEST_SECONDS)
+
+    def seconds(self, age: float) -> float:
+        """How long rows of a table are gathered.
+
+        Args:
+            age: seconds from when the oldest row of its last insert came in until that was done.
+        """
+        busy = min(max(sum(self._took.values()), _SHORTEST_SECONDS), _LONGEST_SECONDS)
+        return max(busy, min(age / _LATE, _LONGEST_LATE_SECONDS))
 
 
 class Store:
@@ -91,60 +106,62 @@ class Store:
         self._clickhouse = clickhouse
         self._producer = producer
         self._policy = policy
+        self._gathered = BatchPolicy(_ROWS, _SHORTEST_SECONDS, quiet=_QUIET_SECONDS)
         self._refusals = Refusals()
         self._rows = metrics.ROWS.labels(source, table.name)
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Write what comes, then acknowledge it."""
-        async for batch in batches(stream, self._policy):
-            # Other producers may write records without a value: these are no rows.
-            records = [record for chunk in batch for record in chunk.records if record.value]
+        async for batch in batches(stream, self._gathered):
+            parts: list[Iterable[Any]] = [chunk.records for chunk in batch]
             if self._forgotten is not None:
-                records = await self._forgotten.without(records)
+                parts = [await self._forgotten.without(part) for part in parts]
             await failpoints.reach("before-inserting")
-            refused = await self._write(batch[0].topic, records) if records else set()
+            load = _Load.of(parts)
+            while load:
+                await self._write(batch[0].topic, load)
+                load = load.following()
             await failpoints.reach("after-inserting")
-            for record in [record for record in records if record.headers]:
-                letter = replayed(record.headers, record.value)
-                if letter and letter.id not in refused:
-                    await publish(letter.now("replayed", now()), self._producer)
             for chunk in batch:
                 chunk.acknowledge()
 
-    async def _write(self, topic: str, records: Sequence[Any]) -> set[str]:
-        """Insert records; those that ClickHouse will never take are found by halving and become dead letters.
-
-        Returns:
-            The ids of these letters.
+    async def _write(self, topic: str, load: "_Load") -> None:
+        """Insert rows; those that ClickHouse will never take are found by halving and become dead letters.
 
         Raises:
             Fatal: ClickHouse refuses so much that something else must be wrong.
         """
         try:
-            await persistently("inserting", partial(self._insert, _Lines(records)))
+            await persistently("inserting", partial(self._insert, load))
         except Reject as refusal:
-            if len(records) > 1:
-                middle = len(records) // 2
-                return await self._write(topic, records[:middle]) | await self._write(topic, records[middle:])
-            self._refusals.refused(f"rows of {self._table}", str(refusal))
-            letter = self._letter(topic, records[0], str(refusal))
-            await publish(letter, self._producer)
-            return {letter.id}
-        self._refusals.accepted(len(records))
-        self._count(records)
-        return set()
+            await self._write_halves(topic, load.rows(), refusal)
+            return
+        self._refusals.accepted(load.count)
+        self._count(load)
+        for letter in load.replayed():
+            await publish(letter.now("replayed", now()), self._producer)
 
-    async def _insert(self, lines: Iterable[bytes]) -> None:
+    async def _write_halves(self, topic: str, records: Sequence[Any], refusal: Reject) -> None:
+        if len(records) == 1:
+            self._refusals.refused(f"rows of {self._table}", str(refusal))
+            await publish(self._letter(topic, records[0], str(refusal)), self._producer)
+            return
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            await self._write(topic, _Load([half], 0, half[0]))
+
+    async def _insert(self, load: "_Load") -> None:
         # The place is for one attempt: a table that has to be waited for holds up no other.
         async with self._policy.insert(self._source, self._table):
-            await self._clickhouse.insert(self._table, lines)
+            await self._clickhouse.insert(self._table, load)
 
-    def _count(self, records: Sequence[Any]) -> None:
-        self._rows.inc(len(records))
-        metrics.INSERT_ROWS.observe(len(records))
-        oldest = records[0]
-        if not oldest.headers and (received := received_seconds(oldest.value)):
-            metrics.FRESHNESS_SECONDS.labels(self._source).observe(time.time() - received)
+    def _count(self, load: "_Load") -> None:
+        self._rows.inc(load.count)
+        metrics.INSERT_ROWS.observe(load.count)
+        if not load.oldest.headers and (received := received_seconds(load.oldest.value)):
+            age = time.time() - received
+            metrics.FRESHNESS_SECONDS.labels(self._source).observe(age)
+            self._gathered.seconds = self._policy.seconds(age)
 
     def _letter(self, topic: str, record: Any, reason: str) -> DeadLetter:  # noqa: ANN401  aiokafka's
         log.warning("row refused by ClickHouse", topic=topic, offset=record.offset, reason=reason)
@@ -172,12 +189,66 @@ def received_seconds(line: bytes) -> float:
         return 0.0
 
 
-class _Lines:
-    """The lines of records, in pieces that the processor's cache holds."""
+class _Load:
+    """The rows of one insert. Records that are packed are unpacked while it is sent, by each attempt anew.
 
-    def __init__(self, records: Sequence[Any]) -> None:
-        self._records = records
+    Args:
+        parts: that records come in.
+        start: how many of them are written already.
+        oldest: the first row.
+
+    Attributes:
+        count: rows that the last attempt sent.
+    """
+
+    def __init__(self, parts: Sequence[Iterable[Any]], start: int, oldest: Any) -> None:  # noqa: ANN401  aiokafka's
+        self.oldest = oldest
+        self.count = 0
+        self._parts = parts
+        self._start = start
+        self._end = start
+        self._is_last = False
+        self._with_headers: list[Any] = []
+
+    @classmethod
+    def of(cls, parts: Sequence[Iterable[Any]], start: int = 0) -> Self | None:
+        """The next insert of some records; None where no row is left."""
+        rest = islice(chain.from_iterable(parts), start, None)
+        oldest = next((record for record in rest if record.value), None)
+        return cls(parts, start, oldest) if oldest else None
+
+    def following(self) -> Self | None:
+        """What comes after it."""
+        return None if self._is_last else self.of(self._parts, self._end)
 
     def __iter__(self) -> Iterator[bytes]:
-        for some in pieces(self._records, _PIECE_ROWS):
-            yield b"\n".join([record.value for record in some]) + b"\n"
+        """Its lines, in pieces that the processor's cache holds."""
+        self.count, self._with_headers = 0, []
+        for rows in self._pieces():
+            self.count += len(rows)
+            self._with_headers += [record for record in rows if record.headers]
+            yield b"".join([record.value + b"\n" for record in rows])
+
+    def rows(self) -> list[Any]:
+        """All records that it takes."""
+        return [record for rows in self._pieces() for record in rows]
+
+    def replayed(self) -> Iterator[DeadLetter]:
+        """The letters that it replays."""
+        for record in self._with_headers:
+            if letter := replayed(record.headers, record.value):
+                yield letter
+
+    def _pieces(self) -> Iterator[list[Any]]:
+        self._end, self._is_last = self._start, False
+        size = 0
+        for records in pieces(islice(chain.from_iterable(self._parts), self._start, None), _PIECE_ROWS):
+            # Other producers may write records without a value: these are no rows.
+            rows = [record for record in records if record.value]
+            if rows:
+                yield rows
+            self._end += len(records)
+            size += sum([len(record.value) for record in rows])
+            if size >= _BYTES:
+                return
+        self._is_last = True

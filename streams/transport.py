@@ -7,14 +7,15 @@ The transport also replaces Faust's book-keeping of acknowledgements. Faust ackn
 whose batch was cut short by a stop, or which a rebalance skipped; such an acknowledgement means nothing here. Only
 `Chunk.acknowledge()` does, and offsets are committed up to the first chunk that has not been acknowledged.
 
-This is the one file that touches Faust's and aiokafka's internals. It is written against faust-streaming 0.15.3 and
-aiokafka 0.14 and chosen by a broker URL that begins with `chunked://` (the entry point `faust.transports`).
+This file and `chunks` are all that touches Faust's and aiokafka's internals. They are written against faust-streaming
+0.15.3 and aiokafka 0.14; the transport is chosen by a broker URL that begins with `chunked://` (the entry point
+`faust.transports`).
 """
 
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
@@ -22,9 +23,8 @@ import aiokafka
 import faust
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError, KafkaError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -32,6 +32,7 @@ from faust.types.tuples import Message
 
 from schemas.topics import SHARED, owner
 from streams import failpoints
+from streams.chunks import Chunk, Fetched, packed, unpacked
 from streams.fairness import has_enough
 
 log = structlog.get_logger()
@@ -43,8 +44,6 @@ _FETCH_LEAST_BYTES = 256 << 10
 """Of packed records, before a fetch ends early. What comes in little by little is worked on ten times a second."""
 _FETCH_WAIT_SECONDS = 1.0
 """After so long without data it is looked whether something else is to be done."""
-_CHUNK_BYTES = 8 << 20
-"""At which a chunk is large enough: each costs a turn through Faust and a commit."""
 _FETCH_BYTES = 16 << 20
 """At which enough is fetched at once: of unpacked records, and of packed ones in Kafka's answer."""
 _POLL_INTERVAL_MS = 2**31 - 1
@@ -54,36 +53,6 @@ _HANDOVER_SECONDS = 3.0
 _SETTLE_STEP_SECONDS = 0.02
 _COMMIT_SECONDS = 10.0
 """A commit that takes longer is left to the next one: the broker is away, and stopping must not wait for it."""
-
-
-@dataclass(eq=False, slots=True)
-class Chunk:
-    """Consecutive records of one partition, processed and acknowledged as one.
-
-    Attributes:
-        records: aiokafka's DefaultRecords, with `offset`, `timestamp`, `key`, `value`, `headers`; never empty.
-        size: bytes of their values.
-        skipped: records before it that nobody has read and Kafka no longer has.
-        acknowledged: everything in it is written, published or dead-lettered.
-    """
-
-    topic: str
-    partition: int
-    records: Sequence[Any]
-    size: int
-    skipped: int = 0
-    acknowledged: bool = False
-
-    @property
-    def last(self) -> int:
-        """The offset of its last record."""
-        offset: int = self.records[-1].offset
-        return offset
-
-    def acknowledge(self) -> None:
-        """Say that the chunk needs no more work: after a restart it will not come again."""
-        self.acknowledged = True
-        self.records = self.records[-1:]  # it may have to wait for another one before it is committed
 
 
 @dataclass(slots=True)
@@ -143,9 +112,9 @@ class Ledger:
             shares[owner(chunk.topic)] += chunk.size
         return {each for each in owners if has_enough(shares[each], self.limit - held)}
 
-    def first(self, tp: TP) -> Any:
-        """The oldest record of a partition that is being worked on; None where there is none."""
-        return next((chunk.records[0] for chunk in self._open.get(tp, ()) if not chunk.acknowledged), None)
+    def first(self, tp: TP) -> Chunk | None:
+        """The oldest chunk of a partition that is being worked on; None where there is none."""
+        return next((chunk for chunk in self._open.get(tp, ()) if not chunk.acknowledged), None)
 
 
 @dataclass(slots=True)
@@ -183,7 +152,7 @@ class Consumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.ledger = Ledger(limit=self.app.conf.stream_buffer_maxsize)
+        self.ledger = Ledger(limit=cast("App", self.app).held_bytes)
         self._fetching = True
         self._positions = Positions()
         self._owners: frozenset[str] = frozenset()
@@ -216,8 +185,8 @@ class Consumer(driver.Consumer):
         return {tp for tp in partitions if owner(tp.topic) not in sated} if sated else partitions
 
     def _note_skipped(self, tp: TP, chunk: Chunk) -> None:
-        first, last = chunk.records[0].offset, chunk.last
-        chunk.skipped = self._positions.skipped(tp, first, last, self.highwater(tp) or last + 1)
+        end = self.highwater(tp) or chunk.last + 1
+        chunk.skipped = self._positions.skipped(tp, chunk.first, chunk.last, end)
         if chunk.skipped:
             log.error("records expired unread", topic=tp.topic, partition=tp.partition, records=chunk.skipped)
 
@@ -229,9 +198,9 @@ class Consumer(driver.Consumer):
         records, since = 0, time.time()
         for tp in [tp for tp in self.assignment() if tp.topic == topic]:
             first = self.ledger.first(tp)
-            following = first.offset if first else self._positions.following(tp)
+            following = first.first if first else self._positions.following(tp)
             records += max(0, (self.highwater(tp) or following) - following)
-            since = min(since, first.timestamp / 1000) if first else since
+            since = min(since, first.since / 1000) if first else since
         return records, since
 
     async def _until_flowing(self, fetcher: Any) -> None:
@@ -239,9 +208,8 @@ class Consumer(driver.Consumer):
             await self.wait_first(self.can_resume_flow.wait(), fetcher._stopped.wait())
 
     def _message(self, tp: TP, chunk: Chunk) -> Message:
-        last = chunk.records[-1]
         return Message(
-            *(tp.topic, tp.partition, last.offset, last.timestamp / 1000, last.timestamp_type, None, None),
+            *(tp.topic, tp.partition, chunk.last, chunk.since / 1000, 0, None, None),
             cast("bytes", chunk),  # Faust passes on whatever it is
             None,
             *(0, 0),
@@ -342,8 +310,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _fetch(self, partitions: set[TP]) -> tuple[object, list[tuple[TP, Chunk]]]:
         fetcher = self._ensure_consumer()._fetcher
-        if not isinstance(fetcher._records, _Fetched):
-            fetcher._records = _Fetched(fetcher._records)
+        if not isinstance(fetcher._records, Fetched):
+            fetcher._records = Fetched(fetcher._records, packed if cast("App", self.app).packed else unpacked)
         taken = fetcher._records.taken
         taken.clear()
         chunks: dict[TP, Chunk] = {}
@@ -356,9 +324,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     if not chunks:
                         raise
                     break  # it comes again with the next fetch; these records do not
-                for tp, ((records, size),) in fetched.items():
-                    chunks[TP(*tp)] = Chunk(tp.topic, tp.partition, records, size)
-                    taken[owner(tp.topic)] += size
+                for tp, (chunk,) in fetched.items():
+                    chunks[TP(*tp)] = chunk
+                    taken[owner(tp.topic)] += chunk.size
                 # No await from here: the assignment is the one whose positions have just moved. Without a time to wait
                 # and without a rebalance, fetched_records does not await either.
                 if not fetched or fetcher._subscriptions.reassignment_in_progress:
@@ -394,55 +362,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return True
 
 
-class _Fetched(dict[TopicPartition, Any]):
-    """Where aiokafka keeps what it has fetched. Here it gives records in pieces instead of one by one.
+class App(faust.App):
+    """A Faust app over chunks.
 
-    aiokafka makes an object of ten attributes for each record: with the rest of its loop 1.2 µs, where reading a whole
-    batch takes 0.5 µs a record.
-
-    Attributes:
-        taken: bytes of this fetch, by the owner of their topic.
+    Args:
+        group: the consumer group.
+        held_bytes: of records that its agents may hold without having acknowledged them: as they are, or packed.
+        packed: its agents get records packed.
+        options: Faust's.
     """
 
-    def __init__(self, fetched: Mapping[TopicPartition, Any]) -> None:
-        super().__init__()
-        self.taken: Counter[str] = Counter()
-        for tp, result in fetched.items():
-            self[tp] = result
+    def __init__(self, group: str, *, held_bytes: int, packed: bool = False, **options: Any) -> None:
+        super().__init__(group, **options)
+        self.held_bytes = held_bytes
+        self.packed = packed
 
-    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
-        if isinstance(result, FetchResult):
-            records = result._partition_records
-            records._records_iterator = _pieces(records)
-        super().__setitem__(tp, result)
-
-    def keys(self) -> Any:
-        """In the order in which aiokafka looks for records: those whose owner has had the least of this fetch first."""
-        return sorted(super().keys(), key=lambda tp: self.taken[owner(tp.topic)])
-
-
-def _pieces(fetched: Any) -> Iterator[tuple[list[Any], int]]:
-    """What aiokafka's PartitionRecords holds, as records and the bytes of their values; never empty."""
-    piece: list[Any] = []
-    size = 0
-    while fetched._records.has_next():
-        batch = fetched._records.next_batch()
-        if not batch.validate_crc():
-            if piece:
-                yield piece, size
-            raise CorruptRecordException(f"Invalid CRC - {fetched._tp}")
-        if not batch.is_control_batch:
-            records = list(batch)
-            if batch.base_offset < fetched.next_fetch_offset:  # a fetch begins with a whole batch
-                records = [record for record in records if record.offset >= fetched.next_fetch_offset]
-            piece += records
-            size += sum([len(record.value or b"") for record in records])
-        fetched.next_fetch_offset = batch.next_offset
-        if size >= _CHUNK_BYTES:
-            yield piece, size
-            piece, size = [], 0
-    if piece:
-        yield piece, size
+    def _create_directories(self) -> None:
+        """Nothing: they would hold tables, of which there are none, and the working directory may be read-only."""
 
 
 def assigned(app: faust.App) -> set[tuple[str, int]]:

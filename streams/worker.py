@@ -79,7 +79,8 @@ def _app(
     if slot:
         stack.enter_context(slot.lock)
     limit = min(work.held_bytes, settings.worker.held_bytes)
-    app = wiring.faust_app(group.name, settings.kafka.cluster, slot.name if slot else None, limit)
+    member = slot.name if slot else None
+    app = wiring.faust_app(group.name, settings.kafka.cluster, member, limit, packed=work.packed)
     metrics.HELD_BYTES.labels(group.name).set_function(partial(held, app))
     for topic, agent in work.agents.items():
         wiring.attach(app, topic, partial(_guarded, agent, failed), work.at_once)

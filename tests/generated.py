@@ -30,7 +30,7 @@ def event_table() -> str:
 
 def common_columns() -> str:
     """The columns that every event table has, with their types."""
-    return ", ".join(f"{_column(column)} {column.type.clickhouse}" for column in COMMON)
+    return ", ".join(f"{_column(column)} {column.type.seen}" for column in COMMON)
 
 
 def object_table() -> str:

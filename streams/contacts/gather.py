@@ -8,8 +8,8 @@ from schemas.cohorts import CohortBatch
 from schemas.contacts import InvalidAddressError, Person, Rules, address, given_address
 from streams import failpoints
 from streams.aside import Aside
+from streams.chunks import Chunk
 from streams.contacts.memberships import Memberships, Wish
-from streams.transport import Chunk
 
 _MOST_WISHES = 5000
 """That are held in memory: a record holds some thousand people."""

@@ -13,10 +13,10 @@ from schemas.events import EVENTS, UNKNOWN, EventType
 from schemas.topics import FORWARD_HEADER, REPLAY_HEADER
 from streams import metrics
 from streams.aside import Aside
+from streams.chunks import Chunk
 from streams.forwarding.delivery import Delivery
 from streams.forwarding.lane import Item
 from streams.outstanding import Ticket
-from streams.transport import Chunk
 
 
 class Forward:

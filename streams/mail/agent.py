@@ -1,6 +1,6 @@
 """The agent: records of calls become wanted mails, and are acknowledged when it is decided what becomes of each."""
 
-from collections.abc import AsyncIterable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -13,11 +13,11 @@ from schemas.mail import MailRules
 from schemas.segment import Call
 from streams.aside import publish
 from streams.batching import BatchPolicy, batches
+from streams.chunks import Chunk
 from streams.clock import now
 from streams.mail.book import Entry
 from streams.mail.sender import Sender, Wanted
 from streams.privacy.forgotten import Forgotten
-from streams.transport import Chunk
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class MailAgent:
                 if chunk.partition not in lost:
                     chunk.acknowledge()
 
-    async def _wanted(self, chunk: Chunk) -> Sequence[Any]:
+    async def _wanted(self, chunk: Chunk) -> Iterable[Any]:
         return chunk.records if self._forgotten is None else await self._forgotten.without(chunk.records)
 
     async def _read(self, record: Any, partition: int) -> list[Wanted]:  # noqa: ANN401  aiokafka's

@@ -4,7 +4,7 @@ To ask for the topic's end costs a round trip to Kafka, for a whole chunk of rec
 after somebody was forgotten knows it, and `gridstream forget` has to wait only for what was begun before.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -104,7 +104,7 @@ class Forgotten:
         # Only events are worth anything without their person.
         return since >= received_at if self._later == "keep" else bool(since)
 
-    async def without(self, records: Sequence[Any]) -> list[Any]:
+    async def without(self, records: Iterable[Any]) -> list[Any]:
         """Those of some records, JSON of whatever shape, that tell of nobody who is forgotten."""
         await persistently("asking who is forgotten", self.refresh)
         if not self:

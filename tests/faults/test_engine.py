@@ -214,7 +214,7 @@ async def test_what_is_done_before_its_predecessor_is_committed_in_plain_faust_o
     async def our_agent(stream: Any) -> None:
         async for chunk in stream:
             ours.take(chunk)
-            if chunk.records[0].offset > 0:
+            if chunk.first > 0:
                 chunk.acknowledge()
 
     async with plain.running(plain_agent, concurrency=2):

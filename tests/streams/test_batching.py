@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from streams.batching import BatchPolicy, batches
-from streams.transport import Chunk
+from streams.chunks import Chunk
 
 
 def chunk(records: int) -> Chunk:
-    return Chunk("topic", 0, [object()] * records, records)
+    return Chunk("topic", 0, [object()] * records, records, 0, records - 1, 0)
 
 
 async def all_of(*sizes: int) -> AsyncIterator[Chunk]:
@@ -45,6 +45,22 @@ async def test_a_batch_ends_when_its_first_chunk_has_waited_long_enough() -> Non
     stream = batches(two_and_then_silence(), BatchPolicy(rows=100, seconds=0.01))
 
     assert sum([len(batch) for batch in [await anext(stream)]]) >= 1
+    await stream.aclose()
+
+
+async def test_a_batch_ends_when_nothing_more_comes() -> None:
+    never = asyncio.Event()
+
+    async def two_and_then_silence() -> AsyncIterator[Chunk]:
+        yield chunk(1)
+        yield chunk(2)
+        await never.wait()
+
+    policy = BatchPolicy(rows=100, seconds=3600, quiet=0.01)
+    stream = batches(two_and_then_silence(), policy)
+
+    async with asyncio.timeout(60):
+        assert sum([len(batch) for batch in [await anext(stream)]]) >= 1
     await stream.aclose()
 
 

@@ -11,8 +11,9 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.chunks import Chunk, Fetched, unpacked
 from streams.fairness import Turns, has_enough
-from streams.transport import Chunk, Ledger, _Fetched
+from streams.transport import Ledger
 
 MB = 1 << 20
 
@@ -103,7 +104,7 @@ class TestTurns:
 
 
 def chunk(topic: str, size: int) -> Chunk:
-    return Chunk(topic, 0, [SimpleNamespace(offset=0)], size)
+    return Chunk(topic, 0, [SimpleNamespace(offset=0)], size, 0, 0, 0)
 
 
 class TestFetching:
@@ -131,7 +132,8 @@ class TestFetching:
 
     def test_records_are_looked_for_where_the_owner_has_had_the_least(self) -> None:
         nothing: Any = deque()
-        fetched = _Fetched({TopicPartition(f"flood.events.{name}", 0): nothing for name in ("open", "click")})
+        flood = {TopicPartition(f"flood.events.{name}", 0): nothing for name in ("open", "click")}
+        fetched = Fetched(flood, unpacked)
         fetched[TopicPartition("calm.raw", 0)] = nothing
         assert [tp.topic for tp in fetched.keys()] == ["flood.events.open", "flood.events.click", "calm.raw"]  # noqa: SIM118  keys() is what aiokafka asks for
         fetched.taken["flood"] += 1

@@ -14,9 +14,9 @@ from connectors.kafka import Headers, Producer, Record
 from connectors.relay import Consumer
 from schemas.relay import Copy
 from streams.aside import Aside
+from streams.chunks import Chunk
 from streams.pace import REAL_PACE, Pace
 from streams.relaying import Relay
-from streams.transport import Chunk
 from tests.fakes.clock import Clock
 from tests.fakes.conftest import NOON
 from tests.fakes.consumer import FakeConsumer
@@ -69,7 +69,7 @@ class World:
         return self.chunk("again", made)
 
     def chunk(self, agent: str, records: list[FakeRecord]) -> Chunk:
-        chunk = Chunk("", 0, records, 0)
+        chunk = Chunk.of("", 0, records, 0)
         self.coming[agent].put_nowait(chunk)
         return chunk
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from connectors.kafka import Admin, Cluster
 from streams import app as wiring
 from streams import transport
+from streams.chunks import Chunk
 from streams.settings import Settings
-from streams.transport import Chunk, Ledger, drain
+from streams.transport import Ledger, drain
 from tests.pipeline import fill
 
 ONE = TP("topic", 1)
@@ -27,7 +28,7 @@ class FakeRecord:
 
 
 def chunk(first: int, last: int, size: int = 1) -> Chunk:
-    return Chunk("topic", 1, [FakeRecord(offset) for offset in range(first, last + 1)], size)
+    return Chunk("topic", 1, [FakeRecord(offset) for offset in range(first, last + 1)], size, first, last, 0)
 
 
 class TestLedger:
@@ -150,6 +151,7 @@ class Broker:
     """A topic of a test's own on the real broker."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
+        self.packed = False
         self.servers = settings.kafka.servers
         self.topic = topic
         self.group = f"{topic}-group"
@@ -168,7 +170,7 @@ class Broker:
     @asynccontextmanager
     async def reading(self, body: Body, held_bytes: int = wiring.HELD_BYTES) -> AsyncIterator[Reader]:
         reader = Reader(body)
-        app = wiring.faust_app(self.group, Cluster(self.servers), held_bytes=held_bytes)
+        app = wiring.faust_app(self.group, Cluster(self.servers), held_bytes=held_bytes, packed=self.packed)
         wiring.attach(app, self.topic, reader.agent)
         await app.start()
         begun = app.rebalancing_count
@@ -221,7 +223,9 @@ class TestOnARealBroker:
 
         assert reader.seen == numbered(10, 19)
 
-    async def test_what_was_not_acknowledged_comes_again(self, broker: Broker) -> None:
+    @pytest.mark.parametrize("packed", [False, True])
+    async def test_what_was_not_acknowledged_comes_again(self, broker: Broker, *, packed: bool) -> None:
+        broker.packed = packed
         await broker.fill(*numbered(0, 9))
         async with broker.reading(keep) as reader:
             await reader.until(10)
@@ -233,7 +237,7 @@ class TestOnARealBroker:
 
     async def test_a_later_chunk_that_is_done_first_is_not_committed(self, broker: Broker) -> None:
         async def second_only(received: Chunk) -> None:
-            if received.records[0].offset > 0:
+            if received.first > 0:
                 received.acknowledge()
 
         await broker.fill(*numbered(0, 4))
@@ -351,7 +355,9 @@ class TestOnARealBroker:
 
         assert set(reader.seen) == set(numbered(0, 9))
 
-    async def test_an_empty_record_is_a_record(self, broker: Broker) -> None:
+    @pytest.mark.parametrize("packed", [False, True])
+    async def test_an_empty_record_is_a_record(self, broker: Broker, *, packed: bool) -> None:
+        broker.packed = packed
         await broker.fill(b"")
         async with broker.reading(acknowledge) as reader:
             await reader.until(1)

@@ -12,11 +12,11 @@ from connectors.amplitude import Amplitude
 from connectors.kafka import Headers, Producer, Record
 from schemas.amplitude import AmplitudeEvent
 from streams.aside import Aside
+from streams.chunks import Chunk
 from streams.forwarding.delivery import Delivery
 from streams.forwarding.lane import Item
 from streams.outstanding import Ticket
 from streams.pace import Pace
-from streams.transport import Chunk
 from tests.fakes.amplitude import FakeAmplitude
 from tests.fakes.clock import Clock
 from tests.fakes.conftest import NOON
@@ -99,7 +99,7 @@ class Post:
         some = list(events)
         at = int((self.fake.clock.now() - age) * 1000)
         records = [FakeRecord("sendgrid.events.open", 0, 0, at, event.content, headers or []) for event in some]
-        chunk = Chunk("sendgrid.events.open", 0, records, 0)
+        chunk = Chunk.of("sendgrid.events.open", 0, records, 0)
         self.chunks.append((chunk, some))
         self._records[id(chunk)] = records
         await self._put(chunk, some)

@@ -10,8 +10,8 @@ from connectors.errors import Fatal
 from schemas import topics
 from schemas.amplitude import Rules
 from schemas.events import EVENTS
+from streams.chunks import Chunk
 from streams.forwarding.forward import Forward
-from streams.transport import Chunk
 from tests.fakes.conftest import NOON
 from tests.fakes.faults import Respond
 from tests.streams.forwarding.post import FakeRecord, Post, event, opened
@@ -190,7 +190,7 @@ class TestAgents:
     @staticmethod
     async def run(post: Post, agent: str, *records: FakeRecord) -> None:
         forward = Forward(post.delivery, Rules(), post.aside)
-        chunk = Chunk(records[0].topic, 0, records, 0)
+        chunk = Chunk.of(records[0].topic, 0, records, 0)
         post.chunks.append((chunk, []))
 
         async def stream() -> AsyncIterator[Chunk]:

@@ -18,11 +18,11 @@ from schemas import topics
 from schemas.dead_letters import HEADER, DeadLetter
 from schemas.segment import Call
 from schemas.tables import Table
+from streams.chunks import Chunk
 from streams.mail.agent import MailAgent, resend
 from streams.mail.book import Entry, MailBook
 from streams.mail.sender import Sender
 from streams.sections import Mail
-from streams.transport import Chunk
 from tests.fakes.clock import Clock
 from tests.fakes.sendgrid import FakeSendGrid
 
@@ -139,7 +139,7 @@ class Office:
         """
         self.said += records
         self.unacknowledged += records
-        chunk = Chunk(topics.MAILS, 0, [_consumed(each) for each in self.unacknowledged], 0)
+        chunk = Chunk.of(topics.MAILS, 0, [_consumed(each) for each in self.unacknowledged], 0)
 
         async def stream() -> AsyncIterator[Chunk]:
             yield chunk
