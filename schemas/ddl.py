@@ -1,5 +1,6 @@
 """The statements that make a source's database, from the declared tables."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 from schemas.columns import Column
@@ -14,6 +15,8 @@ _FEW_FILES = "min_bytes_for_wide_part = 134217728, min_bytes_for_full_part_stora
 third less, of 60,000 a quarter. Parts of up to 32 MB, what inserts make, are one file altogether, not thirteen, since
 ClickHouse 26.7; it holds them in memory while it writes them, so larger ones are not."""
 
+
+_DICTIONARY = re.compile(r"LowCardinality\((\w+)\)")
 
 FOREVER: Mapping[str, int] = {}
 """No table has a limit."""
@@ -88,6 +91,7 @@ def alter_columns(database: str, table: Table, live: Mapping[str, str], cluster:
     """What brings a table of an older version up to date: columns that it lacks, or has with another type.
 
     Adding one rewrites nothing; ClickHouse rewrites a column whose type changes, and readers see it converted at once.
+    One that only has a dictionary, or has none, stays as it is: that is not worth rewriting all rows.
 
     Args:
         database: of the source.
@@ -98,12 +102,17 @@ def alter_columns(database: str, table: Table, live: Mapping[str, str], cluster:
     changes = [
         f"{'MODIFY COLUMN' if column.name in live else 'ADD COLUMN IF NOT EXISTS'} {_declaration(column)}"
         for column in stored_columns(table)
-        if live.get(column.name) != column.type.clickhouse
+        if without_dictionaries(live.get(column.name, "")) != without_dictionaries(column.type.clickhouse)
     ]
     if not live or not changes:
         return
     for name in dict.fromkeys((_stored(database, table, cluster), _rows(database, table))):
         yield f"ALTER TABLE {name}{_on(cluster)}\n" + ",\n".join(changes)
+
+
+def without_dictionaries(clickhouse: str) -> str:
+    """What a type holds, whether in a dictionary or not."""
+    return _DICTIONARY.sub(r"\1", clickhouse)
 
 
 def limits(database: str, days: Mapping[str, int], engines: Mapping[str, str], cluster: str = "") -> Iterator[str]:

@@ -191,13 +191,12 @@ def mail_agents(
     return {topics.MAILS: agent.agent}, resolving
 
 
-def attach(app: faust.App, topic: str, agent: Agent, at_once: int = 1) -> None:
+def attach(app: faust.App, topic: str, agent: Agent) -> None:
     """Have an agent read a topic.
 
     Args:
         app: not started yet.
         topic: its name.
         agent: what reads it.
-        at_once: chunks that it works on at the same time, in whatever order they end.
     """
-    app.agent(app.topic(topic, schema=ChunkSchema()), name=f"{app.conf.id} {topic}", concurrency=at_once)(agent)
+    app.agent(app.topic(topic, schema=ChunkSchema()), name=f"{app.conf.id} {topic}")(agent)

@@ -17,6 +17,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from schemas.topics import owner
 
 _CHUNK_BYTES = 8 << 20
+_PACKED_BYTES = 1 << 20
 """At which a chunk is large enough: each costs a turn through Faust and a commit."""
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 """Of a batch: base offset, length of what follows these two, leader's epoch, magic, CRC, attributes, last offset less
@@ -161,28 +162,35 @@ def unpacked(tp: TopicPartition, fetched: Any) -> Iterator[Chunk]:
 
 
 def packed(tp: TopicPartition, fetched: Any) -> Iterator[Chunk]:
-    """What aiokafka's PartitionRecords holds, as one chunk of packed records: a fetch is small enough for that."""
+    """What aiokafka's PartitionRecords holds, in chunks of packed records."""
     data: memoryview = fetched._records.data
     batches: list[memoryview] = []
-    position = count = first = since = 0
+    position = size = count = first = last = since = 0
+
+    def chunk() -> Chunk:
+        return Chunk(tp.topic, tp.partition, Packed(batches, max(1, count), first), size, first, last, since)
+
     while len(data) - position >= _HEAD.size:
         base, length, _, magic, _, attributes, delta, published, _, _, _, _, records = _HEAD.unpack_from(data, position)
         batch = data[position : position + _BEFORE_LENGTH_ENDS + length]
         if len(batch) < _BEFORE_LENGTH_ENDS + length:
             break  # cut off: the rest comes with the next fetch
-        position += len(batch)
         if magic != _MAGIC or not DefaultRecordBatch(batch).validate_crc():
             if batches:
-                break
+                yield chunk()
             raise CorruptRecordException(f"Invalid CRC - {tp}")
-        if records and not attributes & _CONTROL and base + delta >= fetched.next_fetch_offset:
+        position += len(batch)
+        if records and not attributes & _CONTROL:
             if not batches:
                 first, since = max(base, fetched.next_fetch_offset), published
-                count -= first - base
+                count = base - first  # a fetch begins with a whole batch
             batches.append(batch)
+            size += len(batch)
             count += records
             last = base + delta
         fetched.next_fetch_offset = base + delta + 1
+        if size >= _PACKED_BYTES:
+            yield chunk()
+            batches, size = [], 0
     if batches:
-        size = sum(map(len, batches))
-        yield Chunk(tp.topic, tp.partition, Packed(batches, max(1, count), first), size, first, last, since)
+        yield chunk()

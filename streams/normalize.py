@@ -1,5 +1,6 @@
 """The normalize role: raw bodies become one record per event, in the topic of its type, keyed by user id."""
 
+import asyncio
 from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ from streams.privacy.forgotten import Forgotten
 _TOGETHER = BatchPolicy(rows=10_000, seconds=0.1, size=8 << 20)
 """Bodies. Each time writes batches for all event topics and partitions, which costs Kafka and the store as much as many
 events: what comes in little by little is worked on ten times a second."""
+_AT_ONCE = 2
+"""While Kafka confirms what some chunks became the next are normalized."""
 _REMEMBERED_KEYS = 100_000
 
 
@@ -63,10 +66,20 @@ class Normalize:
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Publish what chunks become, then acknowledge them."""
-        async for chunks in batches(stream, _TOGETHER):
-            await self.publish(chunks)
-            for chunk in chunks:
-                chunk.acknowledge()
+        places = asyncio.Semaphore(_AT_ONCE)
+        await places.acquire()
+        try:
+            async with asyncio.TaskGroup() as publishing:
+                async for chunks in batches(stream, _TOGETHER):
+                    publishing.create_task(self._settle(chunks)).add_done_callback(lambda _: places.release())
+                    await places.acquire()  # before more is gathered: what comes meanwhile goes together, too
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _settle(self, chunks: Sequence[Chunk]) -> None:
+        await self.publish(chunks)
+        for chunk in chunks:
+            chunk.acknowledge()
 
     async def publish(self, chunks: Sequence[Chunk], headers: Headers = NO_HEADERS) -> None:
         """Publish the records that chunks of the raw topic become; returns when Kafka has them.

@@ -42,18 +42,12 @@ class Work:
         beside: what else runs, as long as they do.
         held_bytes: of records that the agents may hold without having acknowledged them: as they are, or packed.
         packed: they get them packed.
-        at_once: chunks that each agent works on at the same time.
     """
 
     agents: dict[str, wiring.Agent]
     beside: Callable[[faust.App], Coroutine[Any, Any, None]] | None = None
     held_bytes: int = wiring.HELD_BYTES
     packed: bool = False
-    at_once: int = 1
-
-
-_NORMALIZED_AT_ONCE = 2
-"""While Kafka confirms what came of some chunks the next are normalized."""
 
 
 async def _normalize(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:
@@ -66,7 +60,7 @@ async def _normalize(settings: Settings, data: DataFolder, stack: AsyncExitStack
             for topic in topics.of_source(source.name)
         }
         agents |= wiring.normalize_agents(source, producer, partitions, known)
-    return Work(agents, at_once=_NORMALIZED_AT_ONCE)
+    return Work(agents)
 
 
 async def _store(settings: Settings, data: DataFolder, stack: AsyncExitStack, _: Group) -> Work:

@@ -83,7 +83,7 @@ def _app(
     app = wiring.faust_app(group.name, settings.kafka.cluster, member, limit, packed=work.packed)
     metrics.HELD_BYTES.labels(group.name).set_function(partial(held, app))
     for topic, agent in work.agents.items():
-        wiring.attach(app, topic, partial(_guarded, agent, failed), work.at_once)
+        wiring.attach(app, topic, partial(_guarded, agent, failed))
         metrics.LAG_RECORDS.labels(group.name, topic).set_function(partial(lag_records, app, topic))
         metrics.LAG_SECONDS.labels(group.name, topic).set_function(partial(lag_seconds, app, topic))
     return app

@@ -13,6 +13,7 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams import chunks as module
 from streams.chunks import Chunk, packed, unpacked
 
 TP = TopicPartition("topic", 3)
@@ -81,6 +82,18 @@ def test_a_packed_chunk_is_as_large_as_what_it_holds() -> None:
     assert found.since == 1_000
 
 
+def test_packed_chunks_are_no_larger_than_they_have_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = batch(0, b"a", b"b"), batch(2, b"c"), batch(3, b"d")
+    monkeypatch.setattr(module, "_PACKED_BYTES", len(first) + 1)
+    found, following = chunks(packed, first + second + third, 1)
+
+    assert [(each.first, each.last, values(each), len(each.records)) for each in found] == [
+        (1, 2, [b"b", b"c"], 2),
+        (3, 3, [b"d"], 1),
+    ]
+    assert following == 4
+
+
 @WAYS
 def test_what_is_damaged_is_an_error_after_what_came_before(way: Way) -> None:
     damaged = bytearray(batch(2, b"c"))
@@ -89,10 +102,12 @@ def test_what_is_damaged_is_an_error_after_what_came_before(way: Way) -> None:
         _records=fetcher.MemoryRecords(batch(0, b"a", b"b") + bytes(damaged)), next_fetch_offset=0
     )
 
-    assert values(next(way(TP, fetched))) == [b"a", b"b"]
+    found = way(TP, fetched)
+
+    assert values(next(found)) == [b"a", b"b"]
     assert fetched.next_fetch_offset == 2
     with pytest.raises(CorruptRecordException):
-        list(way(TP, SimpleNamespace(_records=fetcher.MemoryRecords(bytes(damaged)), next_fetch_offset=2)))
+        next(found)
 
 
 @WAYS

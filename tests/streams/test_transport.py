@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connectors.kafka import Admin, Cluster
 from streams import app as wiring
-from streams import transport
+from streams import chunks, transport
 from streams.chunks import Chunk
 from streams.settings import Settings
 from streams.transport import Ledger, drain
@@ -301,7 +301,7 @@ class TestOnARealBroker:
         assert sorted(first.seen + second.seen) == sorted(numbered(0, 29))
 
     async def test_no_more_is_fetched_than_may_be_held(self, broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "_CHUNK_BYTES", 1000)
+        monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1000)
         for _ in range(10):  # each is a batch of its own
             await broker.fill(*[b"x" * 100] * 10)
         async with broker.reading(keep, held_bytes=1000) as reader:
@@ -315,7 +315,7 @@ class TestOnARealBroker:
     async def test_a_source_whose_work_stands_still_leaves_room_for_the_others(
         self, servers: Settings, source: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(transport, "_CHUNK_BYTES", 1000)
+        monkeypatch.setattr(chunks, "_CHUNK_BYTES", 1000)
         monkeypatch.setattr(transport, "_FETCH_BYTES", 1000)
         flood, calm = Broker(servers, f"{source}_flood.raw"), Broker(servers, f"{source}_calm.raw")
         for broker in (flood, calm):
