@@ -11,10 +11,10 @@ from connectors.embedded.engine.errors import CLIENT_ERRORS, QueryError
 _SETTING_NAME = re.compile(r"\w+(\.\w+)*")
 _OUR_QUESTION = re.compile(r": In scope SELECT .*(?=\. \()", re.DOTALL)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "'": "\\'"})
-_SERVER_ERRORS = (
-    "SELECT code, name, value, last_error_message FROM system.errors "
-    f"WHERE NOT remote AND code NOT IN ({', '.join(map(str, sorted(CLIENT_ERRORS)))})"
+_ERROR_COUNTS = (
+    b"SELECT code, value FROM system.errors WHERE NOT remote"  # each insert asks twice: so it is a short one
 )
+_LAST_ERROR = "SELECT name, last_error_message FROM system.errors WHERE NOT remote AND code = "
 _READ_ONLY, _CONTROL = 0, 3  # of chDB's query classes
 
 
@@ -136,24 +136,25 @@ class Connection:
         Raises:
             QueryError: As ClickHouse says it.
         """
-        before = {code: count for code, count, _ in self._server_errors()}
+        before = self._server_errors()
 
         def failures() -> Iterator[QueryError]:
-            for code, count, text in self._server_errors():
+            for code, count in self._server_errors().items():
                 if count > before.get(code, 0):
-                    yield QueryError.from_engine(text)
+                    ((name, message),) = self.rows(f"{_LAST_ERROR}{code}")
+                    yield QueryError.from_engine(f"Code: {code}. DB::Exception: {message}. ({name})")
 
         with _engine_errors():
             return Insert(self._raw.send_insert(head, input_format), failures)
 
-    def _server_errors(self) -> Iterator[tuple[int, int, str]]:
-        """Errors that are no client's fault, since the engine began: code, how often, and the last one's text.
+    def _server_errors(self) -> dict[int, int]:
+        """How often each error that is no client's fault has happened since the engine began, by code.
 
         chDB 4.4 ends a streamed INSERT with success when its rows were read well and could not be written: no space,
         too many parts, a constraint. The engine counts these errors nevertheless.
         """
-        for code, name, count, message in self.rows(_SERVER_ERRORS):
-            yield int(code), int(count), f"Code: {code}. DB::Exception: {message}. ({name})"
+        counts = (map(int, line.split(b"\t")) for line in self.run(_ERROR_COUNTS, "TSV").body.splitlines())
+        return {code: count for code, count in counts if code not in CLIENT_ERRORS}
 
     def set(self, values: Mapping[str, str]) -> None:
         """SET settings, and parameters by the name `param_x`.
