@@ -115,22 +115,25 @@ class Store:
         async for batch in batches(stream, self._gathered):
             parts: list[Iterable[Any]] = [chunk.records for chunk in batch]
             if self._forgotten is not None:
-                parts = [await self._forgotten.without(part) for part in parts]
+                parts = [await self._forgotten.without(chain.from_iterable(parts))]
             await failpoints.reach("before-inserting")
-            load = _Load.of(parts)
-            while load:
-                await self._write(batch[0].topic, load)
-                load = load.following()
+            await self._write(batch[0].topic, parts)
             await failpoints.reach("after-inserting")
             for chunk in batch:
                 chunk.acknowledge()
 
-    async def _write(self, topic: str, load: "_Load") -> None:
+    async def _write(self, topic: str, parts: Sequence[Iterable[Any]]) -> None:
         """Insert rows; those that ClickHouse will never take are found by halving and become dead letters.
 
         Raises:
             Fatal: ClickHouse refuses so much that something else must be wrong.
         """
+        load = _Load.of(parts)
+        while load:
+            await self._write_load(topic, load)
+            load = load.following()
+
+    async def _write_load(self, topic: str, load: "_Load") -> None:
         try:
             await persistently("inserting", partial(self._insert, load))
         except Reject as refusal:
@@ -148,7 +151,7 @@ class Store:
             return
         middle = len(records) // 2
         for half in (records[:middle], records[middle:]):
-            await self._write(topic, _Load([half], 0, half[0]))
+            await self._write(topic, [half])
 
     async def _insert(self, load: "_Load") -> None:
         # The place is for one attempt: a table that has to be waited for holds up no other.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import Retry
+from connectors.errors import Reject, Retry
 from schemas.events import EVENTS
 from schemas.tables import EVENT_TABLES
 from streams import delivery, store
@@ -125,3 +125,22 @@ async def test_an_insert_that_broke_off_is_repeated_whole_and_the_next_begins_af
     await stored(clickhouse, of(b"1", b"2", b"3"))
 
     assert clickhouse.inserted == [b"broken off after 1\n", b"1\n2\n", b"3\n"]
+
+
+async def test_halves_of_a_refused_insert_that_are_too_much_for_one_are_inserted_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Small(FakeClickHouse):
+        async def insert(self, table: str, lines: Iterable[bytes]) -> None:
+            await super().insert(table, lines)
+            if self.inserted[-1].count(b"\n") > 3:
+                self.inserted.pop()
+                raise Reject("too large")
+
+    monkeypatch.setattr(store, "_PIECE_ROWS", 2)
+    monkeypatch.setattr(store, "_BYTES", 8)
+    clickhouse = Small()
+
+    await stored(clickhouse, of(b"1", b"2", b"3", b"4", b"55555555", b"66666666", b"7"))
+
+    assert clickhouse.inserted == [b"1\n2\n3\n", b"4\n55555555\n", b"66666666\n", b"7\n"]
