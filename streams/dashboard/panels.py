@@ -47,6 +47,7 @@ class Panel:
         needs: a parameter of the request without which there is nothing to ask.
         compared: whether the page also shows what it was in the stretch of time before.
         latest: so many rows with the latest times are its answer; 0: it is no such list.
+        apart: a column; where it changes from one row to the next, these are set apart.
         empty: what is said where there are no rows.
     """
 
@@ -59,6 +60,7 @@ class Panel:
     needs: str = ""
     compared: bool = False
     latest: int = 0
+    apart: str = ""
     empty: str = "Nothing in this time."
 
 
@@ -224,7 +226,7 @@ PANELS = {
         Panel(
             "history",
             "History",
-            "Everything that is known of this person or message, whenever it was.",
+            "Everything that is known of this person or message, whenever it was; by message, the latest first.",
             "events",
             (
                 *_EVENT_COLUMNS,
@@ -236,6 +238,7 @@ PANELS = {
             ),
             statements.history,
             needs="find",
+            apart="message",
             empty="No event has this address, message id or user id.",
         ),
         Panel(

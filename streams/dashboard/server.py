@@ -122,6 +122,7 @@ class Dashboard:
                         "meaning": panel.meaning,
                         "shape": panel.shape,
                         "needs": panel.needs,
+                        "apart": panel.apart,
                         "empty": panel.empty,
                         "columns": panel.columns,
                     }

@@ -160,7 +160,7 @@ def tail(source: Source) -> str:
 
 
 def history(source: Source) -> str:
-    """Everything about one person or message, the latest first."""
+    """Everything about one person or message: message by message, the latest first."""
     # One column only, where that can be told: each has an index of its own to be read.
     by_email, by_id = "email = lower(trim({find:String}))", "(sg_message_id = {find:String} OR user_id = {find:String})"
     theirs = by_email if "@" in source.find else by_id
@@ -173,7 +173,8 @@ def history(source: Source) -> str:
         "    arrayStringConcat(category, ', ') AS categories, marketing_campaign_name AS campaign, useragent,\n"
         f"    sg_message_id AS message, received_at AS received\nFROM {source.table('activity')}\n"
         f"WHERE (timestamp, event_id) IN ({keys})\n    AND {theirs}\n"
-        f"ORDER BY time DESC, received_at DESC, event_id\nLIMIT {_HISTORY}"
+        "ORDER BY if(message = '', time, max(time) OVER (PARTITION BY message)) DESC, message,\n"
+        f"    time DESC, received DESC, event_id\nLIMIT {_HISTORY}"
     )
 
 

@@ -77,8 +77,10 @@ export function table(panel, rows, shown = rows.length) {
   const largest = panel.columns.map((column, place) => (column.bar ? Math.max(...rows.map((row) => row[place])) : 0))
   const head = panel.columns.map((column) =>
     element("th", { scope: "col", class: NUMBERS.has(column.format) ? "number" : "" }, column.title))
-  const body = rows.slice(0, shown).map((row) =>
-    element("tr", {}, ...panel.columns.map((column, place) => cell(panel, column, row[place], largest[place]))))
+  const mark = panel.columns.findIndex((column) => column.name === panel.apart)
+  const apart = (number) => mark >= 0 && number > 0 && rows[number][mark] !== rows[number - 1][mark]
+  const body = rows.slice(0, shown).map((row, number) =>
+    element("tr", { class: apart(number) ? "apart" : undefined }, ...panel.columns.map((column, place) => cell(panel, column, row[place], largest[place]))))
   return element(
     "div", { class: "scroll", tabindex: "0", role: "region", "aria-label": panel.title },
     element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)),

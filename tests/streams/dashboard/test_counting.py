@@ -5,6 +5,8 @@ import random
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -231,7 +233,14 @@ async def test_the_history_of_a_person_and_of_a_message(clickhouse: ClickHouse, 
     by_message = Counter(row["sg_message_id"] for row in rows if row.get("sg_message_id"))
     (person, events), (message, steps) = by_person.most_common(1)[0], by_message.most_common(1)[0]
 
-    assert len(await answer(clickhouse, counting, "history", start, end, find=f" {person.title()} ")) == events
+    history = await answer(clickhouse, counting, "history", start, end, find=f" {person.title()} ")
+    assert len(history) == events
+    messages = [(message, [row["time"] for row in group]) for message, group in groupby(history, itemgetter("message"))]
+    named = [message for message, _ in messages if message]
+    assert len(named) == len(set(named)) > 1, "all events of a message are together"
+    assert all(times == sorted(times, reverse=True) for _, times in messages)
+    latest = [times[0] for _, times in messages]
+    assert latest == sorted(latest, reverse=True)
     assert len(await answer(clickhouse, counting, "history", start, end, find=message)) == steps
     assert await answer(clickhouse, counting, "history", start, end, find="' OR 1 = 1 --") == []
 

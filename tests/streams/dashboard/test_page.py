@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -175,19 +176,22 @@ async def test_paused_it_stays_as_it_is_until_another_view_is_chosen(
 
 
 async def test_a_recipient_leads_to_their_history_and_a_domain_to_its_answers(filled: Page, browser: Browser) -> None:
-    def follow() -> tuple[str, list[list[str]], str, list[list[str]], str]:
+    def follow() -> tuple[str, list[list[str]], int, str, list[list[str]], str]:
         browser.open(f"{filled.url}/?range=7d")
         browser.answered("slowest")
         person = browser.follow("#panel-slowest td.who a")
         browser.until(lambda: "find=" in browser.driver.current_url)
         history = browser.rows("history")
+        apart = browser.run("return document.querySelectorAll('#panel-history tr.apart').length")
         browser.answered("domains")
         domain = browser.follow("#panel-domains td a")
-        return person, history, domain, browser.rows("answers"), browser.find("#title-answers").text
+        return person, history, apart, domain, browser.rows("answers"), browser.find("#title-answers").text
 
-    person, history, domain, answers, title = await asyncio.to_thread(follow)
+    person, history, apart, domain, answers, title = await asyncio.to_thread(follow)
     assert {row[2] for row in history} == {person}
-    assert len(history) == len(await filled.rows("history", f"find={person}"))
+    rows = await filled.rows("history", f"find={person}")
+    assert len(history) == len(rows)
+    assert apart == sum(one["message"] != other["message"] for one, other in pairwise(rows))
     assert title == f"Why it is late: {domain}"
     expected = next(row for row in await filled.rows("domains", "range=7d") if row["domain"] == domain)
     assert sum(number(row[0]) for row in answers) == expected["deferred"]
