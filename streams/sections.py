@@ -196,7 +196,7 @@ class Worker(_Section):
     held_bytes: int = Field(
         134_217_728,
         gt=0,
-        description="of records that a worker holds at most; what waits beyond that, waits in Kafka",
+        description="of records that a worker holds at most, in a store as Kafka packs them; the rest waits in Kafka",
     )
     stuck_seconds: float = Field(
         300, gt=0, description="a worker that makes no progress for so long, though there is work, is ended"
