@@ -139,6 +139,8 @@ class Office:
         """
         self.said += records
         self.unacknowledged += records
+        if not self.unacknowledged:
+            return
         chunk = Chunk.of(topics.MAILS, 0, [_consumed(each) for each in self.unacknowledged], 0)
 
         async def stream() -> AsyncIterator[Chunk]:

@@ -17,7 +17,7 @@ from xxhash import xxh3_64_hexdigest, xxh3_64_intdigest, xxh32_hexdigest, xxh64_
 
 from connectors.kafka import NO_HEADERS, Record
 from schemas import topics
-from schemas.columns import COUNTS, FLAG, TIME, time_text
+from schemas.columns import ARGS, COUNTS, FLAG, TIME, time_text
 from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.normalize import FORGOTTEN, Normalizer
@@ -124,7 +124,7 @@ def row_about(table: Table, email: str, number: int) -> dict[str, object]:
     if table is DEAD_LETTERS:  # which say of themselves what others cannot set
         plain |= {"id": str(number), "source": "a", "step": "mail", "topic": "b"}
     values: dict[str, object] = {
-        "Map(LowCardinality(String), String)": {"note": quoted},
+        ARGS.clickhouse: {"note": quoted},
         "Array(String)": [quoted],
         "Array(LowCardinality(String))": [quoted],
         "String": quoted,
