@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from connectors.kafka import Producer
+from streams.clock import now
 from streams.simulator.feed import Feed, bodies
 
 A_BODY = 100
@@ -36,9 +37,9 @@ async def preload(producer: Producer, topic: str, contents: Sequence[bytes]) -> 
         contents: of POSTs.
     """
     partitions = await producer.partitions(topic)
-    headers = [("received_at", str(_START * 1000).encode()), ("verified", b"signature")]
     for first in range(0, len(contents), _AT_ONCE):
         outgoing = producer.outgoing()
+        headers = [("received_at", str(now()).encode()), ("verified", b"signature")]
         for content in contents[first : first + _AT_ONCE]:
             outgoing.add(topic, first // _AT_ONCE % partitions, None, content, headers)
         await producer.publish_all(outgoing)
