@@ -112,7 +112,7 @@ class Ledger:
             shares[owner(chunk.topic)] += chunk.size
         return {each for each in owners if has_enough(shares[each], self.limit - held)}
 
-    def first(self, tp: TP) -> Chunk | None:
+    def oldest(self, tp: TP) -> Chunk | None:
         """The oldest chunk of a partition that is being worked on; None where there is none."""
         return next((chunk for chunk in self._open.get(tp, ()) if not chunk.acknowledged), None)
 
@@ -197,10 +197,10 @@ class Consumer(driver.Consumer):
         """
         records, since = 0, time.time()
         for tp in [tp for tp in self.assignment() if tp.topic == topic]:
-            first = self.ledger.first(tp)
-            following = first.first if first else self._positions.following(tp)
+            oldest = self.ledger.oldest(tp)
+            following = oldest.first if oldest else self._positions.following(tp)
             records += max(0, (self.highwater(tp) or following) - following)
-            since = min(since, first.since / 1000) if first else since
+            since = min(since, oldest.since / 1000) if oldest else since
         return records, since
 
     async def _until_flowing(self, fetcher: Any) -> None:

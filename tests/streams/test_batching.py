@@ -34,7 +34,12 @@ async def test_nothing_makes_no_batch() -> None:
     assert await gathered(BatchPolicy(rows=10, seconds=60)) == []
 
 
-async def test_a_batch_ends_when_its_first_chunk_has_waited_long_enough() -> None:
+@pytest.mark.parametrize(
+    "policy",
+    [BatchPolicy(rows=100, seconds=0.01), BatchPolicy(rows=100, seconds=3600, quiet=0.01)],
+    ids=["its first chunk has waited long enough", "nothing more comes"],
+)
+async def test_a_batch_that_has_not_enough_ends_when(policy: BatchPolicy) -> None:
     never = asyncio.Event()
 
     async def two_and_then_silence() -> AsyncIterator[Chunk]:
@@ -42,21 +47,6 @@ async def test_a_batch_ends_when_its_first_chunk_has_waited_long_enough() -> Non
         yield chunk(2)
         await never.wait()
 
-    stream = batches(two_and_then_silence(), BatchPolicy(rows=100, seconds=0.01))
-
-    assert sum([len(batch) for batch in [await anext(stream)]]) >= 1
-    await stream.aclose()
-
-
-async def test_a_batch_ends_when_nothing_more_comes() -> None:
-    never = asyncio.Event()
-
-    async def two_and_then_silence() -> AsyncIterator[Chunk]:
-        yield chunk(1)
-        yield chunk(2)
-        await never.wait()
-
-    policy = BatchPolicy(rows=100, seconds=3600, quiet=0.01)
     stream = batches(two_and_then_silence(), policy)
 
     async with asyncio.timeout(60):

@@ -11,9 +11,7 @@ from connectors.embedded.engine.errors import CLIENT_ERRORS, QueryError
 _SETTING_NAME = re.compile(r"\w+(\.\w+)*")
 _OUR_QUESTION = re.compile(r": In scope SELECT .*(?=\. \()", re.DOTALL)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "'": "\\'"})
-_ERROR_COUNTS = (
-    b"SELECT code, value FROM system.errors WHERE NOT remote"  # each insert asks twice: so it is a short one
-)
+_ERROR_COUNTS = b"SELECT code, value FROM system.errors WHERE NOT remote"  # short, as each insert asks twice
 _LAST_ERROR = "SELECT name, last_error_message FROM system.errors WHERE NOT remote AND code = "
 _READ_ONLY, _CONTROL = 0, 3  # of chDB's query classes
 
