@@ -152,7 +152,8 @@ class Stage:
     ) -> Run:
         """Run programs from the moment they read until all events are through.
 
-        Those that read last are started first: they wait for work, so that nothing is done before the clock runs.
+        Those that read last are started first: they wait for work. The clock runs from when the first one of those that
+        have work from the start has joined its group.
 
         Args:
             events: that have to go through.
@@ -165,10 +166,11 @@ class Stage:
         programs = [program for of_group in workers.values() for program in of_group]
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS), AsyncExitStack() as stack:
+                first = next(iter(workers))
                 for group, of_group in reversed(list(workers.items())):
                     await stack.enter_async_context(self.running(*of_group))
                     pids = self._supervisor.pids
-                    while await self._admin.members(group) < len(of_group):
+                    while await self._admin.members(group) < (1 if group == first else len(of_group)):
                         await self._look_again(_JOINED_SECONDS, pids, programs)
                 before = self.costs()
                 began = time.perf_counter()

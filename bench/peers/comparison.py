@@ -55,7 +55,7 @@ async def measure(stage: Stage, contender: Contender, part: str, contents: Seque
                 seen = stage.rows if roles[-1] == "store" else stage.published
                 return await seen(source) >= events
 
-            workers = {contender.group(source, role): [contender.program(stage, source, role)] for role in roles}
+            workers = {contender.group(source, role): contender.programs(stage, source, role) for role in roles}
             return await stage.measured(events, is_done, workers)
 
         if "normalize" not in roles:
@@ -135,8 +135,8 @@ def _cpu(run: Run) -> float:
 
 
 def _servers_cpu(run: Run) -> float:
-    return sum(cost.seconds for name, cost in run.costs.items() if name not in ROLES) / run.events * 1e6
+    return sum(cost.seconds for name, cost in run.costs.items() if not name.startswith(ROLES)) / run.events * 1e6
 
 
 def _peak(run: Run) -> float:
-    return sum(cost.peak_mb for name, cost in run.costs.items() if name in ROLES)
+    return sum(cost.peak_mb for name, cost in run.costs.items() if name.startswith(ROLES))

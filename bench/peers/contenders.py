@@ -31,6 +31,7 @@ class Contender:
         command: of one of its processes.
         parts: that are measured.
         events: it gets so many at most, where more would only take longer.
+        normalizers: processes of the role `normalize` that serve it best on two cores; of the other role it has one.
     """
 
     name: str
@@ -38,27 +39,32 @@ class Contender:
     command: Callable[[Task], list[str]]
     parts: tuple[str, ...] = tuple(PARTS)
     events: int = sys.maxsize
+    normalizers: int = 1
 
     def group(self, source: str, role: str) -> str:
         """The consumer group of a role: another one for each source, so that nobody is still in it."""
         return f"{source}.{role}"
 
-    def program(self, stage: Stage, source: str, role: str) -> Program:
+    def programs(self, stage: Stage, source: str, role: str) -> list[Program]:
         """What is to run for a role."""
+        count = self.normalizers if role == "normalize" else 1
+        return [self._program(stage, source, role, number) for number in range(1, count + 1)]
+
+    def _program(self, stage: Stage, source: str, role: str, number: int) -> Program:
         task = Task(
             role=role,
             servers=stage.servers,
             source=source,
             group=self.group(source, role),
             clickhouse=stage.clickhouse_url,
-            folder=str(stage.folder / source / role),
+            folder=str(stage.folder / source / f"{role}-{number}"),
         )
         Path(task.folder).mkdir(parents=True, exist_ok=True)
         return Program(
-            role,
+            f"{role}-{number}",
             self.command(task),
             environment={**task.environment(), "PYTHONPATH": str(ROOT)},
-            log=stage.folder / f"{source}.{role}.log",
+            log=stage.folder / f"{source}.{role}-{number}.log",
         )
 
 
@@ -70,15 +76,14 @@ class Gridstream(Contender):
     """What it is all about."""
 
     def __init__(self) -> None:
-        super().__init__("gridstream", _nothing, lambda _: [])
+        super().__init__("gridstream", _nothing, lambda _: [], normalizers=2)
 
     def group(self, source: str, role: str) -> str:  # noqa: ARG002  it is the same for all
         """A role's."""
         return group(role)
 
-    def program(self, stage: Stage, source: str, role: str) -> Program:
-        """A worker."""
-        return stage.worker(source, role)
+    def _program(self, stage: Stage, source: str, role: str, number: int) -> Program:
+        return stage.worker(source, role, number)
 
 
 def _same(*names: str) -> tuple[str, ...]:
