@@ -20,11 +20,13 @@ from schemas import topics
 from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.tables import EVENT_TABLES
+from streams import logs
 from streams.groups import group
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
 _TICK_SECONDS = 0.1
-_WARM_SECONDS = 5
+_WARM_SECONDS = 15
+"""For Kafka's program to be compiled, too, as it is after the first minute of its life."""
 _LOOK_SECONDS = 0.1
 _LOST_SECONDS = 60
 _KINDS = ("open", "group_unsubscribe")
@@ -108,6 +110,7 @@ async def measured(stage: Stage, source: str, contents: Sequence[bytes], rate: i
 
 async def main(rates: Sequence[int], seconds: int) -> None:
     """Measure, and print what was measured."""
+    logs.configure("bench", to_terminal=True)
     contents = list(feed(200_000))
     async with stage() as servers:
         for rate in rates:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 from math import inf
 
@@ -30,8 +30,21 @@ class BatchPolicy:
     quiet: float = inf
 
 
-async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGenerator[list[Chunk], None]:
-    """Chunks in batches, none of them empty. While a batch is being worked on, nothing more is taken."""
+def _at_once() -> float:
+    return 0.0
+
+
+async def batches(
+    chunks: AsyncIterable[Chunk], policy: BatchPolicy, turn: Callable[[], float] = _at_once
+) -> AsyncGenerator[list[Chunk], None]:
+    """Chunks in batches, none of them empty. While a batch is being worked on, nothing more is taken.
+
+    Args:
+        chunks: that come.
+        policy: when they go on.
+        turn: asked once when a batch's time is over: the seconds until it may go on. What comes meanwhile belongs to
+            it.
+    """
     clock = asyncio.get_running_loop().time
     iterator = aiter(chunks)
     coming: asyncio.Future[Chunk | None] | None = None
@@ -42,11 +55,17 @@ async def batches(chunks: AsyncIterable[Chunk], policy: BatchPolicy) -> AsyncGen
             rows = size = 0
             patience: float | None = None
             deadline = 0.0
+            has_turn = False
             while rows < policy.rows and size < policy.size:
                 coming = coming or asyncio.ensure_future(anext(iterator, None))
                 await asyncio.wait({coming}, timeout=patience)
                 if not coming.done():
-                    break
+                    if has_turn or clock() < deadline:  # its turn has come, or nothing else comes
+                        break
+                    has_turn = True
+                    deadline = clock() + turn()
+                    patience = min(deadline - clock(), policy.quiet)
+                    continue
                 chunk, coming = coming.result(), None
                 if chunk is None:
                     break

@@ -1,6 +1,7 @@
 """The store role: chunks of a topic become few large inserts into its table."""
 
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -55,6 +56,7 @@ class InsertPolicy:
     def __init__(self) -> None:
         self._took: dict[str, float] = {}
         self._turns = Turns(_AT_ONCE)
+        self._following: defaultdict[str, float] = defaultdict(float)  # when a source's next turn is
 
     @asynccontextmanager
     async def insert(self, source: str, table: str) -> AsyncIterator[None]:
@@ -63,6 +65,19 @@ class InsertPolicy:
             began = time.monotonic()
             yield
             self.took(table, time.monotonic() - began)
+
+    def turn(self, source: str, table: str, seconds: float) -> float:
+        """The seconds until a table may insert what was gathered for so many.
+
+        The tables of a source take turns, each for its share of the time. Else all of them, which began together, would
+        insert together for ever, and between these bursts the machine would have less to do than it can.
+        """
+        if not (all_take := sum(self._took.values())):
+            return 0.0
+        clock = time.monotonic()
+        begins = max(clock, self._following[source])
+        self._following[source] = begins + seconds * self._took.get(table, 0.0) / all_take
+        return begins - clock
 
     def took(self, table: str, seconds: float) -> None:
         """The last insert into a table took so long."""
@@ -112,7 +127,7 @@ class Store:
 
     async def agent(self, stream: AsyncIterable[Chunk]) -> None:
         """Write what comes, then acknowledge it."""
-        async for batch in batches(stream, self._gathered):
+        async for batch in batches(stream, self._gathered, self._turn):
             parts: list[Iterable[Any]] = [chunk.records for chunk in batch]
             if self._forgotten is not None:
                 parts = [await self._forgotten.without(chain.from_iterable(parts))]
@@ -121,6 +136,9 @@ class Store:
             await failpoints.reach("after-inserting")
             for chunk in batch:
                 chunk.acknowledge()
+
+    def _turn(self) -> float:
+        return self._policy.turn(self._source, self._table, self._gathered.seconds)
 
     async def _write(self, topic: str, parts: Sequence[Iterable[Any]]) -> None:
         """Insert rows; those that ClickHouse will never take are found by halving and become dead letters.

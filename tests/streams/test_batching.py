@@ -93,6 +93,63 @@ async def test_batches_come_in_a_beat_and_late_ones_soon(monkeypatch: pytest.Mon
     await stream.aclose()
 
 
+async def test_a_batch_that_is_due_waits_for_its_turn_and_takes_what_comes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    more, asked = asyncio.Event(), []
+
+    async def two() -> AsyncIterator[Chunk]:
+        yield chunk(1)
+        await more.wait()
+        yield chunk(2)
+        await asyncio.Event().wait()
+
+    def turn() -> float:
+        asked.append(now)
+        return 50.0
+
+    async def at(moment: float) -> bool:
+        nonlocal now
+        now = moment
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return coming.done()
+
+    stream = batches(two(), BatchPolicy(rows=100, seconds=100), turn)
+    coming = asyncio.ensure_future(anext(stream))
+    assert not await at(1_000)
+    assert not await at(1_025)
+    more.set()
+    assert not await at(1_074)
+    assert await at(1_075)
+
+    assert [len(each.records) for each in await coming] == [1, 2]
+    assert asked == [1_025]
+    await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [BatchPolicy(rows=1, seconds=3600), BatchPolicy(rows=100, seconds=3600, quiet=0.01)],
+    ids=["full", "quiet"],
+)
+async def test_only_a_batch_that_is_due_asks_for_its_turn(policy: BatchPolicy) -> None:
+    async def one_and_then_silence() -> AsyncIterator[Chunk]:
+        yield chunk(1)
+        await asyncio.Event().wait()
+
+    def turn() -> float:
+        raise AssertionError
+
+    stream = batches(one_and_then_silence(), policy, turn)
+
+    async with asyncio.timeout(60):
+        assert len(await anext(stream)) == 1
+    await stream.aclose()
+
+
 async def test_what_arrives_while_a_batch_is_worked_on_is_not_lost() -> None:
     stream = batches(all_of(*[1] * 50), BatchPolicy(rows=3, seconds=0))
     seen = 0

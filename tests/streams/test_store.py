@@ -1,5 +1,6 @@
 """When the store inserts, and what."""
 
+import time
 from collections.abc import AsyncIterator, Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -47,6 +48,22 @@ class TestInsertPolicy:
         policy.took("open", 60.0)
 
         assert policy.seconds(age) == seconds
+
+    def test_tables_take_turns_for_their_shares_of_the_time_each_source_by_itself(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 1_000.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        policy = InsertPolicy()
+        assert policy.turn("shop", "open", 4.0) == 0.0
+        policy.took("open", 0.3)
+        policy.took("click", 0.1)
+
+        assert policy.turn("shop", "open", 4.0) == 0.0
+        assert policy.turn("shop", "click", 4.0) == pytest.approx(3.0)
+        assert policy.turn("app", "open", 0.4) == 0.0
+        now += 10.0
+        assert policy.turn("shop", "open", 4.0) == 0.0
 
 
 def test_a_row_says_when_its_event_came_in() -> None:
