@@ -22,7 +22,7 @@ from rich.table import Table as Shown
 from bench.history import DAYS, fill
 from connectors.clickhouse import ClickHouse
 from schemas.ddl import FOREVER
-from streams import embedded, schema
+from streams import embedded, logs, schema
 from streams.dashboard.panels import PANELS
 from streams.dashboard.period import RANGES, period
 from streams.datafolder import DataFolder
@@ -62,6 +62,7 @@ async def _count(page: Page, clickhouse: ClickHouse, events: int, console: Conso
 
 async def measure(events: int, folder: Path) -> None:
     """Print what was measured."""
+    logs.configure("bench", to_terminal=True)
     console = Console(highlight=False, width=140)
     data = DataFolder(folder)
     data.prepare()

@@ -17,7 +17,6 @@ from bench.stage import Run, Stage, stage
 from bench.workload import feed
 from connectors.errors import Fatal
 from connectors.event_webhook import Signer
-from streams import logs
 from streams.groups import group
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
@@ -130,7 +129,6 @@ async def to_tables(stage: Stage, source: str, seconds: int) -> Run:
 
 async def main(seconds: int) -> None:
     """Measure, and print what was measured."""
-    logs.configure("bench", to_terminal=True)
     async with stage() as servers:
         CONSOLE.print("unsigned ", await ingress_alone(servers, "unsigned", seconds, None))
         CONSOLE.print("signed   ", await ingress_alone(servers, "signed", seconds, Signer.generate()))

@@ -20,7 +20,6 @@ from schemas import topics
 from schemas.ddl import identifier
 from schemas.events import EVENTS
 from schemas.tables import EVENT_TABLES
-from streams import logs
 from streams.groups import group
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
@@ -110,7 +109,6 @@ async def measured(stage: Stage, source: str, contents: Sequence[bytes], rate: i
 
 async def main(rates: Sequence[int], seconds: int) -> None:
     """Measure, and print what was measured."""
-    logs.configure("bench", to_terminal=True)
     contents = list(feed(200_000))
     async with stage() as servers:
         for rate in rates:

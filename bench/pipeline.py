@@ -14,14 +14,12 @@ from bench.peers.comparison import compare, show
 from bench.peers.contenders import GRIDSTREAM, PARTS, PEERS
 from bench.stage import stage
 from bench.workload import feed
-from streams import logs
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
 
 
 async def main(events: int, runs: int, peers: Sequence[str]) -> None:
     """Measure, and print what was measured; with peers, what they and gridstream did in turns."""
-    logs.configure("bench", to_terminal=True)
     contents = list(feed(events))
     CONSOLE.print(f"{events:,} events of {sum(map(len, contents)) // events} B")
     async with stage() as servers:

@@ -20,7 +20,6 @@ from connectors.event_webhook import Signer
 from connectors.kafka import Record
 from schemas import topics
 from schemas.tables import EVENT_TABLES
-from streams import logs
 from streams.groups import group
 
 CONSOLE = Console(highlight=False, markup=False, soft_wrap=True)
@@ -174,7 +173,6 @@ async def rebalances(stage: Stage, role: str) -> None:
 
 async def main(events: int, seconds: int) -> None:
     """Measure, and print what was measured."""
-    logs.configure("bench", to_terminal=True)
     contents = list(feed(events))
     async with stage() as servers:
         await more_workers(servers, contents)

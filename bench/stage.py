@@ -22,7 +22,7 @@ from connectors.kafka import Admin, Producer
 from schemas import topics
 from schemas.ddl import FOREVER, identifier
 from schemas.tables import EVENT_TABLES
-from streams import embedded, schema
+from streams import embedded, logs, schema
 from streams.datafolder import DataFolder
 from streams.sections import Source
 from streams.settings import Settings
@@ -285,13 +285,14 @@ async def _answered(is_done: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
 
 
 def _last_lines(programs: Sequence[Program]) -> str:
-    logs = [program.log for program in programs if program.log and program.log.exists()]
-    return "".join(f"\n{log.name}: {log.read_text(errors='replace')[-_SHOWN:].strip()}" for log in logs)
+    files = [program.log for program in programs if program.log and program.log.exists()]
+    return "".join(f"\n{log.name}: {log.read_text(errors='replace')[-_SHOWN:].strip()}" for log in files)
 
 
 @asynccontextmanager
 async def stage() -> AsyncIterator[Stage]:
-    """Start the servers; they are gone afterwards."""
+    """Start the servers; they are gone afterwards. Logs go where those of commands go."""
+    logs.configure("bench", to_terminal=True)
     with tempfile.TemporaryDirectory() as folder:
         async with AsyncExitStack() as stack:
             servers = await stack.enter_async_context(embedded_servers(Path(folder) / "data"))

@@ -31,8 +31,8 @@ from streams.privacy.forgotten import Forgotten
 log = structlog.get_logger()
 
 
-_ROWS = 50_000
-_BYTES = 64 << 20
+_ROWS = 25_000
+_BYTES = 16 << 20
 """Of an insert: ClickHouse has its rows in memory until they are written."""
 _SHORTEST_SECONDS = 0.3
 _LONGEST_SECONDS = 2.0

@@ -1,5 +1,6 @@
 """How the process starts, ends, and what outlives it."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -49,6 +50,12 @@ def refused(engine: Engine) -> str:
     """Wait for an engine that can't start; returns what it said."""
     assert engine.ended() == 1
     return engine.stderr.read_text()
+
+
+def test_it_merges_in_as_many_threads_as_there_are_cores(engine: Engine) -> None:
+    merges = tell(engine, b"SELECT value FROM system.server_settings WHERE name = 'background_pool_size'")
+
+    assert int(merges) == max(2, min(len(os.sched_getaffinity(0)), 16))
 
 
 def test_what_is_acknowledged_outlives_a_kill(folder: Path) -> None:

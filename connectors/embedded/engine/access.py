@@ -1,9 +1,10 @@
-"""The engine's configuration: the two roles, the memory it may use, the database `default`.
+"""The engine's configuration: the two roles, the memory and the cores it may use, the database `default`.
 
 Rights are ClickHouse's own. The engine knows one user, to whom chDB connects; a connection that serves a reader takes
 the role of one (`SET ROLE reader`), which it can't leave as long as it isn't given SET ROLE to run (see `reader`).
 """
 
+import os
 import uuid
 from pathlib import Path
 from typing import NamedTuple
@@ -46,8 +47,14 @@ _SETTINGS = """\
     <database>default</database>
     <max_server_memory_usage>{total}</max_server_memory_usage>
     <cache_size_to_ram_max_ratio>0.1</cache_size_to_ram_max_ratio>
+    <background_pool_size>{merges}</background_pool_size>
+    <background_merges_mutations_concurrency_ratio>1</background_merges_mutations_concurrency_ratio>
+    <merge_tree>{free_for}</merge_tree>
 </clickhouse>
 """
+_FREE_FOR = "<number_of_free_entries_in_pool_to_{what}>{places}</number_of_free_entries_in_pool_to_{what}>"
+_LEAST_MERGES, _MOST_MERGES = 2, 16
+"""At once; a server's 32 on any machine only slow each other down on a small one, and each has its parts in memory."""
 
 
 class Memory(NamedTuple):
@@ -74,7 +81,19 @@ def half_of_the_machine() -> int:
 def write(folder: Path, memory: Memory) -> None:
     """Write the configuration anew into the engine's folder, and into a new folder an ordinary database `default`."""
     (folder / _ACCESS_FILE).write_text(_ACCESS.format(query=memory.query))
-    (folder / SETTINGS_FILE).write_text(_SETTINGS.format(access=_ACCESS_FILE, total=memory.total))
+    merges = max(_LEAST_MERGES, min(len(os.sched_getaffinity(0)), _MOST_MERGES))
+    free_for = {
+        "lower_max_size_of_merge": merges,  # so that large ones leave a place for small ones
+        "execute_mutation": 1,
+        "execute_optimize_entire_partition": 1,
+    }
+    settings = _SETTINGS.format(
+        access=_ACCESS_FILE,
+        total=memory.total,
+        merges=merges,
+        free_for="".join(_FREE_FOR.format(what=what, places=places) for what, places in free_for.items()),
+    )
+    (folder / SETTINGS_FILE).write_text(settings)
     default = folder / "metadata" / "default.sql"
     if not default.exists():
         default.parent.mkdir(exist_ok=True)
