@@ -116,6 +116,7 @@ PEERS = {
                 ),
             ),
             _module("quixstreams"),
+            normalizers=2,
         ),
         Contender(
             "arroyo",
