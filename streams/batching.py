@@ -53,28 +53,26 @@ async def batches(
         while True:
             batch: list[Chunk] = []
             rows = size = 0
-            patience: float | None = None
             deadline = 0.0
             has_turn = False
             while rows < policy.rows and size < policy.size:
                 coming = coming or asyncio.ensure_future(anext(iterator, None))
+                patience = min(max(0.0, deadline - clock()), policy.quiet) if batch else None
                 await asyncio.wait({coming}, timeout=patience)
-                if not coming.done():
-                    if has_turn or clock() < deadline:  # its turn has come, or nothing else comes
+                if coming.done():
+                    chunk, coming = coming.result(), None
+                    if chunk is None:
                         break
+                    if not batch:
+                        deadline = max(due, clock() + policy.seconds * _TOGETHER)
+                    batch.append(chunk)
+                    rows += len(chunk.records)
+                    size += chunk.size
+                elif has_turn or clock() < deadline:  # its turn has come, or nothing else comes
+                    break
+                else:
                     has_turn = True
                     deadline = clock() + turn()
-                    patience = min(deadline - clock(), policy.quiet)
-                    continue
-                chunk, coming = coming.result(), None
-                if chunk is None:
-                    break
-                if not batch:
-                    deadline = max(due, clock() + policy.seconds * _TOGETHER)
-                batch.append(chunk)
-                rows += len(chunk.records)
-                size += chunk.size
-                patience = min(max(0.0, deadline - clock()), policy.quiet)
             if not batch:
                 return
             due = clock() + policy.seconds

@@ -7,6 +7,27 @@ from streams.batching import BatchPolicy, batches
 from streams.chunks import Chunk
 
 
+class Clock:
+    """The event loop's, which stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    async def brings(self, moment: float, coming: asyncio.Future[list[Chunk]]) -> bool:
+        """Whether a batch is there by then."""
+        self.now = moment
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return coming.done()
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock.now)
+    return clock
+
+
 def chunk(records: int) -> Chunk:
     return Chunk("topic", 0, [object()] * records, records, 0, records - 1, 0)
 
@@ -54,9 +75,7 @@ async def test_a_batch_that_has_not_enough_ends_when(policy: BatchPolicy) -> Non
     await stream.aclose()
 
 
-async def test_batches_come_in_a_beat_and_late_ones_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1_000.0
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+async def test_batches_come_in_a_beat_and_late_ones_soon(clock: Clock) -> None:
     silence = asyncio.Event()
 
     async def each_by_itself() -> AsyncIterator[Chunk]:
@@ -65,39 +84,27 @@ async def test_batches_come_in_a_beat_and_late_ones_soon(monkeypatch: pytest.Mon
             await silence.wait()
             silence.clear()
 
-    async def at(moment: float) -> bool:
-        """Whether the next batch is there by then."""
-        nonlocal now
-        now = moment
-        for _ in range(20):
-            await asyncio.sleep(0)
-        return coming.done()
-
     stream = batches(each_by_itself(), BatchPolicy(rows=100, seconds=100))
     coming = asyncio.ensure_future(anext(stream))
-    assert not await at(1_000)
-    assert not await at(1_024)
-    assert await at(1_025)
+    assert not await clock.brings(1_000, coming)
+    assert not await clock.brings(1_024, coming)
+    assert await clock.brings(1_025, coming)
 
     silence.set()
     coming = asyncio.ensure_future(anext(stream))
-    assert not await at(1_090)
-    assert not await at(1_124)
-    assert await at(1_125)
+    assert not await clock.brings(1_090, coming)
+    assert not await clock.brings(1_124, coming)
+    assert await clock.brings(1_125, coming)
 
     silence.set()
     coming = asyncio.ensure_future(anext(stream))
-    assert not await at(2_000)
-    assert not await at(2_024)
-    assert await at(2_025)
+    assert not await clock.brings(2_000, coming)
+    assert not await clock.brings(2_024, coming)
+    assert await clock.brings(2_025, coming)
     await stream.aclose()
 
 
-async def test_a_batch_that_is_due_waits_for_its_turn_and_takes_what_comes_meanwhile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 1_000.0
-    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+async def test_a_batch_that_is_due_waits_for_its_turn_and_takes_what_comes_meanwhile(clock: Clock) -> None:
     more, asked = asyncio.Event(), []
 
     async def two() -> AsyncIterator[Chunk]:
@@ -107,23 +114,16 @@ async def test_a_batch_that_is_due_waits_for_its_turn_and_takes_what_comes_meanw
         await asyncio.Event().wait()
 
     def turn() -> float:
-        asked.append(now)
+        asked.append(clock.now)
         return 50.0
-
-    async def at(moment: float) -> bool:
-        nonlocal now
-        now = moment
-        for _ in range(20):
-            await asyncio.sleep(0)
-        return coming.done()
 
     stream = batches(two(), BatchPolicy(rows=100, seconds=100), turn)
     coming = asyncio.ensure_future(anext(stream))
-    assert not await at(1_000)
-    assert not await at(1_025)
+    assert not await clock.brings(1_000, coming)
+    assert not await clock.brings(1_025, coming)
     more.set()
-    assert not await at(1_074)
-    assert await at(1_075)
+    assert not await clock.brings(1_074, coming)
+    assert await clock.brings(1_075, coming)
 
     assert [len(each.records) for each in await coming] == [1, 2]
     assert asked == [1_025]
