@@ -40,7 +40,7 @@ _ROUNDS = 3
 """Somebody may write what they had begun while the first one runs."""
 _OLD_PARTS_MS = 10 * 60_000
 """ClickHouse takes replaced parts off the disk after old_parts_lifetime, 8 minutes, and looks every minute or so."""
-_OTHERS = frozenset({topics.FORGOTTEN, topics.OBJECTS})
+_OTHERS = frozenset({topics.FORGOTTEN, topics.OBJECTS, topics.VERIFICATION_KEYS})
 """Topics in which nothing of anybody is."""
 
 
