@@ -44,6 +44,20 @@ class Bodies:
         """
         if (request.content_length or 0) > request.client_max_size:
             raise _too_large()
+        content = request.content
+        # Most bodies came with their headers: nothing is to be waited for, and 25 µs of watching over it are spared.
+        is_whole = content.is_eof() and content.exception() is None
+        body = content.read_nowait() if is_whole else await self._arriving(request)
+        if len(body) > request.client_max_size:
+            raise _too_large()
+        return body
+
+    def longest(self) -> RequestHandler | None:
+        """The open connection whose body has been under way for longest, if there is any."""
+        connections = (reading.connection for reading in self._under_way)
+        return next((each for each in connections if each.transport), None)
+
+    async def _arriving(self, request: web.Request) -> bytes:
         body = bytearray()
         gave_way = False
         try:
@@ -64,11 +78,6 @@ class Bodies:
         except (web.RequestPayloadError, ConnectionError) as error:
             raise Refusal(400, "the body ends early or is not framed as its headers say") from error
         return bytes(body)
-
-    def longest(self) -> RequestHandler | None:
-        """The open connection whose body has been under way for longest, if there is any."""
-        connections = (reading.connection for reading in self._under_way)
-        return next((each for each in connections if each.transport), None)
 
     @contextmanager
     def _reading(self, request: web.Request, deadline: asyncio.Timeout) -> Iterator[_Reading]:

@@ -33,6 +33,7 @@ class EventWebhook:
             f"{source.username}:{password.get_secret_value()}".encode() for password in source.password
         ]
         self._may_be_open = may_be_open
+        self._accepted_bytes = metrics.ACCEPTED_BYTES.labels(source.name)
 
     async def post(self, request: web.Request) -> web.Response:
         """Take one POST of SendGrid's.
@@ -67,7 +68,7 @@ class EventWebhook:
         if timestamp:
             headers.append(("timestamp", timestamp.encode("utf-8", "replace")))
         await self._intake.accept((self._topic, Record(None, body, headers)))
-        metrics.ACCEPTED_BYTES.labels(self._source.name).inc(len(body))
+        self._accepted_bytes.inc(len(body))
         return web.Response()
 
     def _is_fresh(self, timestamp: str, now: float) -> bool:

@@ -66,11 +66,14 @@ class TestBodies:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(bodies, "_MOST_BYTES", 1000)
-        async with serving() as server, connected(server) as slow:
+        async with serving() as server, connected(server) as slow, connected(server) as quick:
             await slow.send(posted(b"x" * 800, length=900))
             await until(lambda: server.bodies._bytes == 800)
-            assert (await server.post(body=b"x" * 600))[0] == 200
+            await quick.send(posted(b"x" * 500, length=600))
             assert await slow.status() == 503
+            assert server.bodies._bytes == 500
+            await quick.send(b"x" * 100)
+            assert await quick.status() == 200
             assert server.bodies._bytes == 0
 
         assert len(server.producer.records) == 1
