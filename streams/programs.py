@@ -1,7 +1,9 @@
 """gridstream's own commands as programs, whose ports their supervisor keeps."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from streams import ports
@@ -11,6 +13,9 @@ from streams.supervisor import Program
 
 _GRIDSTREAM = (sys.executable, "-m", "streams.cli")
 _METRICS_PORT = "GRIDSTREAM_WORKER__METRICS_PORT"
+_CORES_OF_A_NORMALIZER = 2
+"""It takes one, and Kafka, the store and ClickHouse as much together for what it brings them (docs/performance.md). One
+worker of each other role keeps up with all of them."""
 _NOTHING: Mapping[str, str] = {}
 
 
@@ -44,6 +49,19 @@ def dashboard(settings: Settings, arguments: Sequence[str], kept: ports.Kept) ->
     """
     host, port = settings.dashboard.host, settings.dashboard.port
     return _listening("dashboard", ["dashboard", *arguments], kept, host, port)
+
+
+def workers(role: str, arguments: Sequence[str], partitions: int) -> list[Program]:
+    """As many workers of a role as this machine is for, their metrics on free ports.
+
+    Args:
+        role: of them all.
+        arguments: that name the settings to a child.
+        partitions: of a topic: so many workers have something to do.
+    """
+    first = worker(role, arguments)
+    number = min(len(os.sched_getaffinity(0)) // _CORES_OF_A_NORMALIZER, partitions) if role == "normalize" else 1
+    return [first, *(replace(first, name=f"{role}-{each}") for each in range(2, number + 1))]
 
 
 def worker(role: str, arguments: Sequence[str]) -> Program:

@@ -87,9 +87,11 @@ def _fleet(supervisor: Supervisor, config: Path | None, data: DataFolder, folder
 
     def wanted(settings: Settings, arguments: Sequence[str]) -> list[list[Program]]:
         roles = dict.fromkeys(group.role for group in groups(settings))
+        partitions = settings.kafka.partitions
+        workers = [each for role in roles for each in programs.workers(role, arguments, partitions)]
         return [
             programs.ingresses(settings, [*arguments, *["--demo"] * demo], kept, folder),
-            [programs.dashboard(settings, arguments, kept), *(programs.worker(role, arguments) for role in roles)],
+            [programs.dashboard(settings, arguments, kept), *workers],
             [programs.simulator(arguments, DEMO_RATE, data.demo_key)] if demo else [],
         ]
 

@@ -16,7 +16,7 @@ import orjson
 import psutil
 import pytest
 
-from streams import embedded
+from streams import embedded, programs
 
 _START_SECONDS = 90
 
@@ -248,7 +248,21 @@ async def test_only_the_ports_that_were_asked_for_are_open_and_only_to_this_mach
     assert by_name["connectors.embedded.engine"] == [shared.ports["clickhouse"]]
     assert shared.ports["kafka"] in by_name["kafka.Kafka"]
     assert len(by_name["kafka.Kafka"]) == 2  # and its controller
-    assert len(by_name["normalize"]) == len(by_name["store"]) == 1  # their metrics
+    assert len(by_name["normalize"]) == len(by_name["store"]) == 1  # their metrics, of each process
+
+
+@pytest.mark.parametrize(
+    ("cores", "partitions", "normalizers"), [(1, 4, 1), (2, 4, 1), (4, 4, 2), (64, 4, 4), (64, 1, 1)]
+)
+def test_a_machine_has_as_many_normalizers_as_it_is_large(
+    monkeypatch: pytest.MonkeyPatch, cores: int, partitions: int, normalizers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+
+    normalizing = programs.workers("normalize", ["--data", "d"], partitions)
+
+    assert len({program.name for program in normalizing}) == len(normalizing) == normalizers
+    assert len(programs.workers("store", [], partitions)) == 1
 
 
 @pytest.mark.parametrize(
