@@ -16,8 +16,9 @@ install: .venv/installed
 demo: install
 	@exec $(BIN)/gridstream up --demo
 
+# In as many processes as there are cores, each with its own Kafka and ClickHouse, file by file in their order.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Prints what each fault costs, and writes it into docs/reliability.md.
 faults: install

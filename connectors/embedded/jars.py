@@ -3,9 +3,11 @@
 `python -m connectors.embedded.jars` resolves them anew and writes the lock, after a change of the versions below.
 """
 
+import fcntl
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
 
@@ -29,11 +31,20 @@ def jars(cache: Path, progress: Callable[[int, int], None] = lambda _done, _of: 
     """
     locked = [line.split() for line in _LOCK.read_text().splitlines()]
     found = []
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with _alone_in(cache), ThreadPoolExecutor(_AT_ONCE) as pool:
         for path in pool.map(lambda entry: _verified(cache, *entry), locked):
             found.append(path)
             progress(len(found), len(locked))
     return found
+
+
+@contextmanager
+def _alone_in(cache: Path) -> Iterator[None]:
+    """Wait for others who fill the same cache: half of their jar would be taken for a wrong one and deleted."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _verified(cache: Path, coordinate: str, sha256: str) -> Path:
