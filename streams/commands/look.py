@@ -9,7 +9,7 @@ from schemas import ddl
 from streams import schema as databases
 from streams.commands.options import DATA, Config, Data, Installation
 from streams.commands.printing import print_findings, print_table
-from streams.doctor import examine
+from streams.doctor.examine import examine
 
 
 def doctor(config: Config = None, data: Data = DATA) -> None:

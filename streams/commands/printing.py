@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.doctor import Finding
+from streams.doctor.finding import Finding
 from streams.harmless import harmless
 
 _PIPE_WIDTH = 10_000

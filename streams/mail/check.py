@@ -10,7 +10,7 @@ from schemas import mail_fields
 from schemas.handlebars import variables
 from schemas.mail import MailRules, Rule
 from schemas.paths import is_path
-from streams.doctor import Finding
+from streams.doctor.finding import Finding
 
 T = TypeVar("T")
 

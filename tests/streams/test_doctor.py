@@ -9,9 +9,11 @@ from aiohttp import web
 
 from connectors.clickhouse import ClickHouse
 from schemas.ddl import FOREVER
-from streams import doctor, embedded
+from streams import embedded
 from streams.datafolder import DataFolder
-from streams.doctor import Finding, examine
+from streams.doctor import servers as checks
+from streams.doctor.examine import examine
+from streams.doctor.finding import Finding
 from streams.schema import apply, ensure_topics
 from streams.settings import Settings
 
@@ -133,4 +135,4 @@ async def test_a_cluster_that_clickhouse_does_not_know_is_named(
 
 @pytest.mark.parametrize(("free", "remedy"), [(14, "free some"), (15, "")])
 def test_a_disk_needs_room(free: int, remedy: str) -> None:
-    assert doctor._room("disk", free, 100, "free some") == ("disk", f"{free}% of it is free", remedy)
+    assert checks._room("disk", free, 100, "free some") == ("disk", f"{free}% of it is free", remedy)

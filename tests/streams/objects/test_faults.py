@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from streams import doctor
+from streams.doctor import accounts
 from streams.objects import pulls, staging
 from streams.objects.calls import LostError
 from streams.objects.staging import Counts
@@ -290,9 +290,9 @@ class TestKeys:
         def source(key: str) -> Source:
             return Source(name="sendgrid", api_key=key, api_url=world.fake.url)
 
-        good = await doctor._objects(source(f"  {world.key}\n"))
-        wrong = await doctor._objects(source("SG.wrong"))
-        narrow = await doctor._objects(source(world.fake.add_key([MARKETING, "suppression.bounces.read"])))
+        good = await accounts._objects(source(f"  {world.key}\n"))
+        wrong = await accounts._objects(source("SG.wrong"))
+        narrow = await accounts._objects(source(world.fake.add_key([MARKETING, "suppression.bounces.read"])))
 
         assert good == ("api_key of sendgrid", "may read all objects", "")
         assert "IP access list" in wrong.state
