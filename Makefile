@@ -16,9 +16,8 @@ install: .venv/installed
 demo: install
 	@exec $(BIN)/gridstream up --demo
 
-# In as many processes as there are cores, each with its own Kafka and ClickHouse, file by file in their order.
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest
 
 # Prints what each fault costs, and writes it into docs/reliability.md.
 faults: install
