@@ -270,14 +270,23 @@ async def test_the_first_question_of_clickhouse_go(ask: Ask) -> None:
 
 async def test_rows_that_were_read_well_and_cannot_be_written_are_an_error(tell: Ask) -> None:
     await tell("CREATE TABLE small (n UInt64, CONSTRAINT is_small CHECK n < 5) ENGINE = MergeTree ORDER BY n")
-    refused = await tell(b'{"n":9}', query="INSERT INTO small FORMAT JSONEachRow")
-    taken = await tell(b'{"n":4}', query="INSERT INTO small FORMAT JSONEachRow")
+    numbers = 3, 9, 8, 4, 9
+    replies = [await tell(b'{"n":%d}' % each, query="INSERT INTO small FORMAT JSONEachRow") for each in numbers]
 
-    assert refused.status == 500
-    assert refused.headers["X-ClickHouse-Exception-Code"] == "469"
-    assert b"VIOLATED_CONSTRAINT" in refused.body
-    assert taken.status == 200
-    assert (await tell("SELECT n FROM small")).body == b"4\n"
+    assert [reply.status for reply in replies] == [200, 500, 500, 200, 500]
+    assert replies[1].headers["X-ClickHouse-Exception-Code"] == "469"
+    assert b"VIOLATED_CONSTRAINT" in replies[1].body
+    assert (await tell("SELECT n FROM small ORDER BY n")).body == b"3\n4\n"
+
+
+async def test_what_another_statement_did_wrong_before_is_no_error_of_an_insert(tell: Ask) -> None:
+    await tell("CREATE TABLE innocent (n UInt64) ENGINE = MergeTree ORDER BY n")
+    insert = "INSERT INTO innocent FORMAT JSONEachRow"
+    first = await tell(b'{"n":1}', query=insert)
+    failed = await tell("SELECT count() FROM numbers(100000000) GROUP BY number SETTINGS max_memory_usage = 1000000")
+    second = await tell(b'{"n":2}', query=insert)
+
+    assert [first.status, failed.status, second.status] == [200, 500, 200]
 
 
 async def test_too_many_parts_are_an_error(tell: Ask) -> None:

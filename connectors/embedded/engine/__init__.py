@@ -10,5 +10,5 @@ A request meets the files in this order:
 - `errand`: the request as it goes to the engine, in a thread of `lanes`, on a connection of its own or of `sessions`.
 - `inserts`: one that brings rows. `plan`, `results`, `pipe`: any other, and the way of its result. `responses`: back.
 
-`database` and `connection` are all that knows chDB. `access` and `reader` keep a reader inside the data.
+`database`, `connection` and `server_errors` are all that knows chDB. `access` and `reader` keep a reader to the data.
 """

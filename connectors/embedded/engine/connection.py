@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from connectors.embedded.engine.errors import CLIENT_ERRORS, QueryError
+from connectors.embedded.engine.errors import QueryError
+from connectors.embedded.engine.server_errors import Counts, ServerErrors
 
 _SETTING_NAME = re.compile(r"\w+(\.\w+)*")
 _OUR_QUESTION = re.compile(r": In scope SELECT .*(?=\. \()", re.DOTALL)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\0": "\\0", "'": "\\'"})
-_ERROR_COUNTS = b"SELECT code, value FROM system.errors WHERE NOT remote"  # short, as each insert asks twice
+_ERROR_COUNTS = b"SELECT code, value FROM system.errors WHERE NOT remote"  # short, as each insert asks
 _LAST_ERROR = "SELECT name, last_error_message FROM system.errors WHERE NOT remote AND code = "
 _READ_ONLY, _CONTROL = 0, 3  # of chDB's query classes
 
@@ -61,11 +62,18 @@ class Insert:
 
     Args:
         stream: chDB's.
+        errors: of the engine.
         failures: since the INSERT began.
     """
 
-    def __init__(self, stream: Any, failures: Callable[[], Iterable[QueryError]]) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        stream: Any,  # noqa: ANN401
+        errors: ServerErrors,
+        failures: Callable[[], Iterable[QueryError]],
+    ) -> None:
         self._stream = stream
+        self._errors = errors
         self._failures = failures
 
     def append(self, data: bytes) -> None:
@@ -85,9 +93,9 @@ class Insert:
 
         Raises:
             QueryError: Nothing is stored, or, of data larger than a block (a million rows), the blocks before. Where
-                another statement failed at the same time for a reason of the server's, all may be stored.
+                another statement failed about the same time for a reason of the server's, all may be stored.
         """
-        with _engine_errors():
+        with self._errors.told():
             done = self._stream.finish()
         for failure in self._failures():
             raise failure
@@ -95,15 +103,21 @@ class Insert:
 
     def cancel(self) -> None:
         """Drop what isn't stored yet."""
-        with _engine_errors():
+        with self._errors.told():
             self._stream.cancel()
 
 
 class Connection:
-    """A connection to the engine: settings and temporary tables of its own, one statement at a time."""
+    """A connection to the engine: settings and temporary tables of its own, one statement at a time.
 
-    def __init__(self, raw: Any) -> None:  # noqa: ANN401
+    Args:
+        raw: chDB's.
+        errors: of the engine.
+    """
+
+    def __init__(self, raw: Any, errors: ServerErrors) -> None:  # noqa: ANN401
         self._raw = raw
+        self._errors = errors
 
     def run(self, text: bytes, default_format: str = "Null", parameters: Mapping[str, str] | None = None) -> Outcome:
         """Run a statement and wait for its end.
@@ -111,7 +125,7 @@ class Connection:
         Raises:
             QueryError: As ClickHouse says it.
         """
-        with _engine_errors():
+        with self._errors.told():
             result = self._raw.query(text, default_format, params=dict(parameters or {}))
         return Outcome(
             read_rows=result.storage_rows_read(),
@@ -134,25 +148,19 @@ class Connection:
         Raises:
             QueryError: As ClickHouse says it.
         """
-        before = self._server_errors()
+        before = self._errors.before(self._error_counts)
 
         def failures() -> Iterator[QueryError]:
-            for code, count in self._server_errors().items():
-                if count > before.get(code, 0):
-                    ((name, message),) = self.rows(f"{_LAST_ERROR}{code}")
-                    yield QueryError.from_engine(f"Code: {code}. DB::Exception: {message}. ({name})")
+            for code in self._errors.since(before, self._error_counts):
+                ((name, message),) = self.rows(f"{_LAST_ERROR}{code}")
+                yield QueryError.from_engine(f"Code: {code}. DB::Exception: {message}. ({name})")
 
-        with _engine_errors():
-            return Insert(self._raw.send_insert(head, input_format), failures)
+        with self._errors.told():
+            return Insert(self._raw.send_insert(head, input_format), self._errors, failures)
 
-    def _server_errors(self) -> dict[int, int]:
-        """How often each error that is no client's fault has happened since the engine began, by code.
-
-        chDB 4.4 ends a streamed INSERT with success when its rows were read well and could not be written: no space,
-        too many parts, a constraint. The engine counts these errors nevertheless.
-        """
-        counts = (map(int, line.split(b"\t")) for line in self.run(_ERROR_COUNTS, "TSV").body.splitlines())
-        return {code: count for code, count in counts if code not in CLIENT_ERRORS}
+    def _error_counts(self) -> Counts:
+        lines = self.run(_ERROR_COUNTS, "TSV").body.splitlines()
+        return {int(code): int(count) for code, count in (line.split(b"\t") for line in lines)}
 
     def set(self, values: Mapping[str, str]) -> None:
         """SET settings, and parameters by the name `param_x`.
@@ -220,14 +228,6 @@ def _check_names(settings: Iterable[str]) -> None:
 
 def _escaped(value: str) -> str:
     return value.translate(_ESCAPES)
-
-
-@contextmanager
-def _engine_errors() -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:  # chDB's own error is one
-        raise QueryError.from_engine(str(error)) from None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any, Self
 from connectors.embedded.engine import access
 from connectors.embedded.engine.connection import Connection
 from connectors.embedded.engine.reader import Doors
+from connectors.embedded.engine.server_errors import ServerErrors
 
 
 class CannotOpenError(Exception):
@@ -37,6 +38,7 @@ class Database:
         import chdb  # noqa: PLC0415 (half a second and half a gigabyte of library: only where it is used)
 
         self._chdb: Any = chdb
+        self._errors = ServerErrors()
         with _stderr_kept() as complaints:
             try:
                 access.write(folder, memory)
@@ -57,7 +59,7 @@ class Database:
 
     def connect(self, options: str = "") -> Connection:
         """Open a connection; 0.3 ms when there is one already."""
-        return Connection(self._chdb.connect(f".{options}"))
+        return Connection(self._chdb.connect(f".{options}"), self._errors)
 
     def kill(self, mark: str) -> None:
         """End the statements that have the comment `/* mark */`, from whatever connection."""
