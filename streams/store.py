@@ -47,7 +47,7 @@ _PIECE_ROWS = 400
 class InsertPolicy:
     """When inserts are due, for all tables of a worker: so seldom that they take half of the time of their places.
 
-    Small inserts are what costs: 16 ms of ClickHouse's CPU for one row, 136 ms for 20,000, and the merges of what they
+    Small inserts are what costs: 12 ms of ClickHouse's CPU for one row, 136 ms for 20,000, and the merges of what they
     write. When the machine is busy they take longer, so that they become fewer, larger, and cheaper by row; when it is
     not, rows are fresh. Rows that are late as it is wait for a quarter more: what they wait for are the rows before
     them, and larger inserts take these sooner.
