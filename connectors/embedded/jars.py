@@ -7,7 +7,7 @@ import fcntl
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import file_digest
 from pathlib import Path
 
@@ -41,9 +41,10 @@ def jars(cache: Path, progress: Callable[[int, int], None] = lambda _done, _of: 
 @contextmanager
 def _alone_in(cache: Path) -> Iterator[None]:
     """Wait for others who fill the same cache: half of their jar would be taken for a wrong one and deleted."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with ExitStack() as stack:
+        with suppress(OSError):  # a cache that cannot be written has all jars, or the download says what is wrong
+            cache.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context((cache / ".lock").open("w")), fcntl.LOCK_EX)
         yield
 
 
