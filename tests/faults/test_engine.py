@@ -7,6 +7,7 @@ committed though nobody has inserted them, and on ours, where they come again.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -133,7 +134,8 @@ class Ours(Engine):
 
 
 @pytest.fixture
-async def plain(servers: Settings, source: str) -> Plain:
+async def plain(servers: Settings, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plain:
+    monkeypatch.chdir(tmp_path)  # Faust makes a folder for its tables where it runs
     engine = Plain(servers.kafka.servers, f"{source}-plain")
     await engine.fill()
     return engine
