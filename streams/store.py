@@ -31,13 +31,17 @@ from streams.privacy.forgotten import Forgotten
 log = structlog.get_logger()
 
 
-_ROWS = 25_000
-_BYTES = 16 << 20
-"""Of an insert: ClickHouse has its rows in memory until they are written."""
+_ROWS = 100_000
+_BYTES = 96 << 20
+"""Of an insert: ClickHouse has its rows in memory until they are written. Rows of the usual size never reach the bytes:
+what is left over would be an insert of its own."""
+_UNPACKED_ROWS = 25_000
+"""Where each is looked at before it is inserted: all are in memory as Python's objects."""
 _SHORTEST_SECONDS = 0.3
 _LONGEST_SECONDS = 2.0
+_LATE_SECONDS = 4.0
+"""Older than busy servers make them: there is a backlog."""
 _LONGEST_LATE_SECONDS = 8.0
-_LATE = 4
 _QUIET_SECONDS = 1.0
 _AT_ONCE = 2
 """As many as keep a small machine busy, and take what one worker can read; more would only slow each other down."""
@@ -49,8 +53,8 @@ class InsertPolicy:
 
     Small inserts are what costs: 12 ms of ClickHouse's CPU for one row, 136 ms for 20,000, and the merges of what they
     write. When the machine is busy they take longer, so that they become fewer, larger, and cheaper by row; when it is
-    not, rows are fresh. Rows that are late as it is wait for a quarter more: what they wait for are the rows before
-    them, and larger inserts take these sooner.
+    not, rows are fresh. Rows of a backlog wait for as much longer as they are late: what they wait for are the rows
+    before them, and larger inserts take these sooner.
     """
 
     def __init__(self) -> None:
@@ -91,7 +95,7 @@ class InsertPolicy:
             age: seconds from when the oldest row of its last insert came in until that was done.
         """
         busy = min(max(sum(self._took.values()), _SHORTEST_SECONDS), _LONGEST_SECONDS)
-        return max(busy, min(age / _LATE, _LONGEST_LATE_SECONDS))
+        return max(busy, min(age - _LATE_SECONDS, _LONGEST_LATE_SECONDS))
 
 
 class Store:
@@ -121,7 +125,8 @@ class Store:
         self._clickhouse = clickhouse
         self._producer = producer
         self._policy = policy
-        self._gathered = BatchPolicy(_ROWS, _SHORTEST_SECONDS, quiet=_QUIET_SECONDS)
+        rows = _ROWS if forgotten is None else _UNPACKED_ROWS
+        self._gathered = BatchPolicy(rows, _SHORTEST_SECONDS, quiet=_QUIET_SECONDS)
         self._refusals = Refusals()
         self._rows = metrics.ROWS.labels(source, table.name)
 
