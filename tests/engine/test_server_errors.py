@@ -7,7 +7,7 @@ import pytest
 from connectors.embedded.engine.errors import QueryError
 from connectors.embedded.engine.server_errors import Counts, ServerErrors
 
-NO_SPACE, SYNTAX = 243, 62
+NO_SPACE, SYNTAX, LOADING_CANCELED = 243, 62, 696
 
 
 class Engine:
@@ -54,6 +54,14 @@ def test_what_failed_meanwhile_is_told_once(engine: Engine) -> None:
 
     assert errors.since(before, engine.ask) == [NO_SPACE]
     assert errors.since(errors.before(engine.ask), engine.ask) == []
+
+
+def test_a_select_that_has_read_enough_fails_no_insert(engine: Engine) -> None:
+    errors = ServerErrors()
+    before = errors.before(engine.ask)
+    engine.fail(LOADING_CANCELED)
+
+    assert errors.since(before, engine.ask) == []
 
 
 def test_an_insert_of_others_does_not_hide_it(engine: Engine) -> None:
