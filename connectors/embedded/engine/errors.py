@@ -1,6 +1,7 @@
 """The one error of this package, and how ClickHouse puts it into HTTP."""
 
 import re
+from http import HTTPStatus
 
 _CODE = re.compile(r"Code: (\d+)\. ")
 _VERSION = re.compile(r"\(version [^)]*\)\.?\s*(\(\w+\))?$")
@@ -20,8 +21,8 @@ _STATUS = {
     **dict.fromkeys((76, 209, 439), 503),  # CANNOT_OPEN_FILE, SOCKET_TIMEOUT, CANNOT_SCHEDULE_TASK
 }
 
-CLIENT_ERRORS = frozenset({*_STATUS, 394}) - {76, 209, 439}
-"""Codes of what is wrong with a statement or its sender: all with a status of their own but 503; and 394, cancelled."""
+CLIENT_ERRORS = frozenset(code for code, status in _STATUS.items() if status != HTTPStatus.SERVICE_UNAVAILABLE)
+"""Codes of what is wrong with a statement or its sender: all with a status of their own but 503."""
 
 
 class QueryError(Exception):

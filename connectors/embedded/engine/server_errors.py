@@ -13,10 +13,10 @@ from connectors.embedded.engine.errors import CLIENT_ERRORS, QueryError
 Counts = dict[int, int]
 """How often each error has happened since the engine began, by code."""
 
-_LOADING_CANCELED = 696
-"""ASYNC_LOAD_CANCELED: a SELECT that has read enough no longer loads marks, which the engine counts as an error. An
-INSERT loads none."""
-_OTHERS = CLIENT_ERRORS | {_LOADING_CANCELED}
+_CANCELED = {394, 696}
+"""QUERY_WAS_CANCELLED; and ASYNC_LOAD_CANCELED: a SELECT that has read enough no longer loads marks, which the engine
+counts as an error. An INSERT loads none."""
+_NO_FAILURES = CLIENT_ERRORS | _CANCELED
 _RECENT_SECONDS = 1.0
 _NEVER: tuple[float, Counts] = (float("-inf"), {})
 
@@ -40,7 +40,7 @@ class ServerErrors:
     def since(self, before: Counts, ask: Callable[[], Counts]) -> list[int]:
         """The codes of errors that have happened since and may be an INSERT's, by no fault of the client."""
         counts = self._ask(ask)
-        return [code for code, count in counts.items() if count != before.get(code, 0) and code not in _OTHERS]
+        return [code for code, count in counts.items() if count != before.get(code, 0) and code not in _NO_FAILURES]
 
     @contextmanager
     def told(self) -> Iterator[None]:
